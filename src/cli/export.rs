@@ -1,0 +1,71 @@
+//! `session-store export`.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::Loaded;
+use crate::http::client;
+use crate::service::ServiceError;
+use crate::service::export::export_some;
+
+use super::offline;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Only what changed after this number of the feed (an earlier export named it)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    since: u64,
+    /// Ask the running daemon at this address instead of reading the store
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// Where to write; - is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
+/// Writes the export.
+pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
+    let mut output = open(&arguments.output)?;
+    match &arguments.from {
+        Some(url) => {
+            let url = format!("{}/export?since={}", url.trim_end_matches('/'), arguments.since);
+            client::get(&url, |chunk| output.write_all(chunk))?;
+            output.flush().map_err(|error| broken(&error))?;
+        }
+        None => {
+            let store = offline::open(&loaded.config, 0)?;
+            let mut since = Some(arguments.since);
+            let mut next = arguments.since;
+            let mut piece = Vec::new();
+            while let Some(from) = since {
+                piece.clear();
+                since = export_some(&store, from, &mut piece).map_err(|error| match error {
+                    ServiceError::Restarted => format!("--since {from} is not a number of this store's feed: begin again at 0."),
+                    other => format!("The store cannot be read: {other}."),
+                })?;
+                next = since.unwrap_or(next);
+                output.write_all(&piece).map_err(|error| broken(&error))?;
+            }
+            output.flush().map_err(|error| broken(&error))?;
+            store.close();
+            eprintln!("next: --since {next}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(path: &Path) -> Result<Box<dyn Write>, String> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::BufWriter::new(io::stdout().lock())));
+    }
+    let file = File::create(path).map_err(|error| format!("{} cannot be written: {error}.", path.display()))?;
+    Ok(Box::new(io::BufWriter::new(file)))
+}
+
+fn broken(error: &io::Error) -> String {
+    format!("The export cannot be written: {error}.")
+}

@@ -1,0 +1,49 @@
+//! `session-store health`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::config::Loaded;
+use crate::http::client;
+
+/// The exit status where nobody answers.
+const NO_ANSWER: u8 = 2;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The daemon's address [default: the configured host and port]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Asks, and tells by the exit status.
+pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
+    let url = arguments.url.clone().unwrap_or_else(|| {
+        let server = &loaded.config.server;
+        let host = match server.host.as_str() {
+            "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        format!("http://{host}:{}", server.port)
+    });
+    let mut body = Vec::new();
+    let answered = client::get(&format!("{}/health", url.trim_end_matches('/')), |chunk| {
+        body.extend_from_slice(chunk);
+        Ok(())
+    });
+    let health = answered.and_then(|()| serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()));
+    Ok(match health {
+        Err(reason) => {
+            eprintln!("session-store: {url} gives no answer: {reason}");
+            ExitCode::from(NO_ANSWER)
+        }
+        Ok(health) => {
+            println!("{health:#}");
+            if health["status"] == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    })
+}

@@ -1,0 +1,85 @@
+//! The command line: one file a subcommand.
+
+mod check_config;
+mod export;
+mod health;
+mod import;
+mod offline;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Loaded, Mistakes};
+
+/// Keeps the sessions, detections and frames of a camera gateway, and answers for them.
+///
+/// Without a command it serves. It needs no configuration: by default it listens on
+/// http://127.0.0.1:8080 and keeps its data under ./data.
+#[derive(Parser)]
+#[command(name = "session-store", version, arg_required_else_help = false)]
+struct Arguments {
+    /// The configuration file [default: $SESSION_STORE_CONFIG, else ./config.toml where it exists, else built-in defaults]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon (the default).
+    ///
+    /// Stops in order on SIGTERM or SIGINT: requests under way are answered, all that waits is
+    /// committed. A second signal stops at once; what was acknowledged is safe either way.
+    Serve,
+    /// Print the settings in force, secrets masked, or every mistake in the configuration.
+    ///
+    /// Each mistake is named with its key, its value and what is allowed. Warnings go to standard
+    /// error. Exit status: 0 when the configuration can be used, 1 when it cannot.
+    CheckConfig,
+    /// Ask a running daemon how it is.
+    ///
+    /// Prints what /health says. Exit status: 0 ok, 1 degraded (the reasons are printed), 2 no answer.
+    Health(health::Arguments),
+    /// Write sessions and detections as NDJSON, for `import`, a backup or another program.
+    ///
+    /// One line each, {"session":{…}} or {"detection":{…}}, in the order in which they last changed;
+    /// {"session_deleted":{…}} for a session that is gone. Reads the store itself, which must not be
+    /// running, or asks a running daemon by --from. The last line on standard error names the number
+    /// for the next --since.
+    Export(export::Arguments),
+    /// Take in what `export` wrote. The daemon must be stopped.
+    ///
+    /// It merges, so that the same file again changes nothing: the higher confidence wins, times widen, a closed
+    /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
+    /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
+    Import(import::Arguments),
+}
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let loaded = Loaded::find(arguments.config.as_deref());
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::CheckConfig => check_config::run(loaded),
+        Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
+        Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
+        Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
+        Command::Import(arguments) => with_config(loaded, |loaded| import::run(&arguments, &loaded)),
+    }
+}
+
+/// Runs `command` with a configuration that has no mistakes; says what went wrong in one place.
+fn with_config(loaded: Result<Loaded, Mistakes>, command: impl FnOnce(Loaded) -> Result<ExitCode, String>) -> ExitCode {
+    let result = match loaded {
+        Ok(loaded) => command(loaded),
+        Err(mistakes) => Err(mistakes.to_string()),
+    };
+    result.unwrap_or_else(|sentence| {
+        eprintln!("session-store: {sentence}");
+        ExitCode::FAILURE
+    })
+}

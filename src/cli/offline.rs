@@ -1,0 +1,36 @@
+//! The store and its folders, for commands that run while no daemon does.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::runtime::clock::SystemClock;
+use crate::store::{Options, Store, StoreError};
+
+/// How `config` wants the store opened.
+pub fn options(config: &Config) -> Options {
+    Options {
+        path: config.database.path.clone(),
+        cache_bytes: config.database.cache_bytes,
+        touch_interval: config.database.touch_interval,
+        reserve_bytes: config.database.reserve_bytes,
+        tombstone_age: config.feed.tombstone_age,
+    }
+}
+
+/// Opens the store of `config`; `cache_bytes` at least, since nobody else needs the memory meanwhile.
+///
+/// # Errors
+/// A sentence.
+pub fn open(config: &Config, cache_bytes: usize) -> Result<Store, String> {
+    let mut options = options(config);
+    options.cache_bytes = options.cache_bytes.max(cache_bytes);
+    Store::open(options, Arc::new(SystemClock::default())).map_err(|error| sentence(&error))
+}
+
+/// An error as a sentence.
+pub fn sentence(error: &StoreError) -> String {
+    match error {
+        StoreError::Refused(sentence) => sentence.clone(),
+        other => format!("The store cannot be opened: {other}."),
+    }
+}

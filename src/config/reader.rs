@@ -1,0 +1,259 @@
+//! Reading keys one by one, so that every mistake is found and every key is known.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use toml::{Table, Value};
+
+use super::Mistakes;
+
+/// How alike a known key must be to be suggested, 0 to 1 (Jaro–Winkler).
+const ALIKE: f64 = 0.75;
+
+/// One key of the configuration.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its section.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// Its value where none is given; `None` where it is then not set.
+    pub default: Option<Value>,
+    /// What it may be, in words.
+    pub allowed: String,
+    given: Option<Value>,
+    secrecy: Secrecy,
+}
+
+/// What of a value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secrecy {
+    Open,
+    Secret,
+    /// A URL whose user and password are masked.
+    Url,
+}
+
+impl Key {
+    /// The value in force, as TOML, secrets masked.
+    pub fn shown(&self) -> Option<String> {
+        let value = self.given.as_ref().or(self.default.as_ref())?;
+        Some(match (self.secrecy, value) {
+            (Secrecy::Open, value) => value.to_string(),
+            (Secrecy::Url, Value::String(url)) => Value::from(without_user_info(url)).to_string(),
+            _ => Value::from("***").to_string(),
+        })
+    }
+}
+
+/// `url` without what stands between `//` and the last `@` of its host part.
+fn without_user_info(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
+    // A password may hold any character, a slash too: all up to the last @ is masked.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Collects what is read, what is wrong and what is left over.
+pub struct Reader {
+    table: Table,
+    keys: Vec<Key>,
+    mistakes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    pub fn new(text: &str) -> Result<Self, Mistakes> {
+        let table = text.parse::<Table>().map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            Mistakes(vec![format!("line {line}: {}", error.message())])
+        })?;
+        Ok(Self { table, keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
+    }
+
+    /// Takes the value given for a key and notes that the key is known.
+    fn take(&mut self, section: &'static str, name: &'static str, default: Option<Value>, allowed: &str) -> Option<Value> {
+        let given = match self.table.get_mut(section) {
+            Some(Value::Table(section)) => section.remove(name),
+            _ => None,
+        };
+        let key = Key { section, name, default, allowed: allowed.to_owned(), given: given.clone(), secrecy: Secrecy::Open };
+        self.keys.push(key);
+        given
+    }
+
+    fn wrong(&mut self, section: &str, name: &str, value: &impl Display, allowed: &str) {
+        self.mistakes.push(format!("{section}.{name} = {value}: must be {allowed}"));
+    }
+
+    /// A whole number.
+    pub fn integer(&mut self, section: &'static str, name: &'static str, default: i64, range: RangeInclusive<i64>) -> i64 {
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        match self.take(section, name, Some(default.into()), &allowed) {
+            None => default,
+            Some(Value::Integer(value)) if range.contains(&value) => value,
+            Some(value) => {
+                self.wrong(section, name, &value, &allowed);
+                default
+            }
+        }
+    }
+
+    /// A text that is not empty, or the default.
+    pub fn text(&mut self, section: &'static str, name: &'static str, default: &str) -> String {
+        self.checked_text(section, name, default, "a text that is not empty", |text| !text.is_empty())
+    }
+
+    /// A text for which `check` holds.
+    pub fn checked_text(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        default: &str,
+        allowed: &str,
+        check: impl Fn(&str) -> bool,
+    ) -> String {
+        match self.take(section, name, Some(default.into()), allowed) {
+            None => default.to_owned(),
+            Some(Value::String(text)) if check(&text) => text,
+            Some(value) => {
+                self.wrong(section, name, &value, allowed);
+                default.to_owned()
+            }
+        }
+    }
+
+    /// A text that need not be set; an empty one is not.
+    pub fn optional_text(&mut self, section: &'static str, name: &'static str) -> Option<String> {
+        self.optional(section, name, Secrecy::Open)
+    }
+
+    /// [`Reader::optional_text`] that is never shown.
+    pub fn optional_secret(&mut self, section: &'static str, name: &'static str) -> Option<String> {
+        self.optional(section, name, Secrecy::Secret)
+    }
+
+    /// [`Reader::optional_text`] whose user and password are never shown.
+    pub fn optional_url(&mut self, section: &'static str, name: &'static str) -> Option<String> {
+        self.optional(section, name, Secrecy::Url)
+    }
+
+    fn optional(&mut self, section: &'static str, name: &'static str, secrecy: Secrecy) -> Option<String> {
+        let given = self.take(section, name, None, "a text");
+        if let Some(key) = self.keys.last_mut() {
+            key.secrecy = secrecy;
+        }
+        match given {
+            None => None,
+            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            Some(value) => {
+                let shown = if secrecy == Secrecy::Open { value.to_string() } else { "***".to_owned() };
+                self.wrong(section, name, &shown, "a text");
+                None
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, section: &'static str, name: &'static str, allowed: &str) -> Vec<String> {
+        let Some(given) = self.take(section, name, Some(Value::Array(Vec::new())), allowed) else { return Vec::new() };
+        let texts = given
+            .as_array()
+            .and_then(|all| all.iter().map(|value| value.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<_>>>());
+        texts.unwrap_or_else(|| {
+            self.wrong(section, name, &given, allowed);
+            Vec::new()
+        })
+    }
+
+    /// One of some words.
+    pub fn word<T: Copy>(&mut self, section: &'static str, name: &'static str, words: &[(&str, T)], default: usize) -> T {
+        let names: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let allowed = format!("one of {}", names.join(", "));
+        let (default_word, default) = words[default];
+        match self.take(section, name, Some(default_word.into()), &allowed) {
+            None => default,
+            Some(value) => match words.iter().find(|(word, _)| value.as_str() == Some(word)) {
+                Some((_, chosen)) => *chosen,
+                None => {
+                    self.wrong(section, name, &value, &allowed);
+                    default
+                }
+            },
+        }
+    }
+
+    /// Whether the file gives a value for this key. Ask before the key is read.
+    pub fn gives(&self, section: &str, name: &str) -> bool {
+        self.table.get(section).and_then(Value::as_table).is_some_and(|section| section.contains_key(name))
+    }
+
+    /// Notes the value that a rule put in place of the default.
+    pub fn overrule(&mut self, section: &str, name: &str, value: Value) {
+        if let Some(key) = self.keys.iter_mut().find(|key| key.section == section && key.name == name) {
+            key.given = Some(value);
+        }
+    }
+
+    /// Adds a sentence of warning.
+    pub fn warn(&mut self, sentence: String) {
+        self.warnings.push(sentence);
+    }
+
+    /// All keys and warnings, unknown keys among them.
+    pub fn finish(mut self) -> Result<(Vec<Key>, Vec<String>), Mistakes> {
+        let known: Vec<String> = self.keys.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
+        let mut sections: Vec<&str> = self.keys.iter().map(|key| key.section).collect();
+        sections.dedup();
+        for (section, value) in &self.table {
+            let Value::Table(rest) = value else {
+                let nearest = nearest(section, self.keys.iter().map(|key| key.name)).map(|name| {
+                    let key = self.keys.iter().find(|key| key.name == name);
+                    format!("{}.{name}", key.map_or("", |key| key.section))
+                });
+                self.warnings.push(unknown(section, nearest.as_deref()));
+                continue;
+            };
+            if !sections.contains(&section.as_str()) {
+                let nearest = nearest(section, sections.iter().copied()).map(|section| format!("[{section}]"));
+                self.warnings.push(unknown(&format!("[{section}]"), nearest.as_deref()));
+                continue;
+            }
+            for name in rest.keys() {
+                let full = format!("{section}.{name}");
+                let nearest = nearest(&full, known.iter().map(String::as_str));
+                self.warnings.push(unknown(&full, nearest));
+            }
+        }
+        if self.mistakes.is_empty() { Ok((self.keys, self.warnings)) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+fn unknown(what: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("{what} is not a known setting and is ignored; did you mean {nearest}?"),
+        None => format!("{what} is not a known setting and is ignored"),
+    }
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_with_any_character_is_masked() {
+        for url in ["postgres://user:p@ss/w:rd@host:5432/db", "postgres://user@host:5432/db", "postgres://:x@host:5432/db"] {
+            assert_eq!(without_user_info(url), "postgres://***@host:5432/db");
+        }
+        assert_eq!(without_user_info("postgres://host/db"), "postgres://host/db");
+        assert_eq!(without_user_info("host=h password=secret"), "***");
+    }
+}

@@ -1,0 +1,43 @@
+//! `/hooks/mediamtx/…`.
+
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use crate::domain::ids::SessionId;
+
+use super::Api;
+use super::error::ApiError;
+use super::reply::{Answer, Reply};
+use super::routes::Json;
+use super::wire;
+
+/// Lets a hook in whose `X-Hook-Token` is right, where one is configured.
+pub fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(token) = &api.settings.hook_token else { return Ok(()) };
+    let given = headers.get("x-hook-token").map_or(&b""[..], |given| given.as_bytes());
+    if is_same(given, token.as_bytes()) { Ok(()) } else { Err(ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized")) }
+}
+
+/// Compares in a time that tells nothing of where the two differ.
+fn is_same(given: &[u8], token: &[u8]) -> bool {
+    let differences = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(differences) == 0 && given.len() == token.len()
+}
+
+fn answer(session: Option<SessionId>) -> Answer {
+    match session {
+        Some(id) => Reply::json(StatusCode::OK, &json!({"status": "ok", "session_id": id.as_str()})),
+        None => Reply::json(StatusCode::OK, &json!({"status": "no_session"})),
+    }
+}
+
+/// `POST /hooks/mediamtx/publish`.
+pub async fn publish(api: &Api, body: Json) -> Answer {
+    let (path, event) = wire::publish(&body)?;
+    answer(api.service.published(path, event).await?)
+}
+
+/// `POST /hooks/mediamtx/record/segment/complete`.
+pub async fn segment_complete(api: &Api, body: Json) -> Answer {
+    answer(api.service.segment_complete(wire::segment_complete(&body)?).await?)
+}

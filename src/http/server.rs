@@ -1,0 +1,240 @@
+//! The port: connections, their limits, and their end.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tower_service::Service as _;
+use warp::filters::BoxedFilter;
+
+use super::access::{self, RequestIds};
+use super::body::{FaultNote, Guarded};
+use super::conditional::respond;
+use super::connection::{Activity, Watched};
+use super::content::{Busy, Outgoing};
+use super::error::ApiError;
+use super::reply::{Carrier, Reply};
+use super::{Api, cors, routes};
+
+/// How often a connection looks whether its time is up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a failure to accept, such as a lack of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// A request's head may be so long.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// A port that is bound but not yet served: connections queue in the kernel.
+pub struct Listener {
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Binds `host` and `port`.
+    ///
+    /// # Errors
+    /// When the address is taken, or not this machine's.
+    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind((host, port)).await? })
+    }
+
+    /// The address it is bound to.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// Serves an [`Api`].
+pub struct Server {
+    api: Arc<Api>,
+    routes: BoxedFilter<(Carrier,)>,
+    ids: RequestIds,
+    connections: Mutex<HashMap<u64, Arc<Activity>>>,
+    /// A connection has ended.
+    room: Notify,
+    next: AtomicU64,
+}
+
+impl Server {
+    /// A server of `api`.
+    pub fn new(api: Arc<Api>) -> Arc<Self> {
+        let routes = routes::routes(&api);
+        Arc::new(Self {
+            api,
+            routes,
+            ids: RequestIds::default(),
+            connections: Mutex::default(),
+            room: Notify::new(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// Serves `listener` until `stop` says true; then lets requests under way finish for up to
+    /// `drain_within` and closes everything.
+    pub async fn serve(self: Arc<Self>, listener: Listener, mut stop: watch::Receiver<bool>, drain_within: Duration) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.socket.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    tokio::select! {
+                        () = self.make_room() => {}
+                        _ = stop.wait_for(|stop| *stop) => break,
+                    }
+                    self.admit(stream, peer, stop.clone());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+        drop(listener);
+        let drained = tokio::time::timeout(drain_within, async {
+            while !self.lock().is_empty() {
+                self.room.notified().await;
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("{} connections were closed in the middle of a request", self.lock().len());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when one more connection may be open. At the limit the one that has waited longest without a
+    /// complete head is closed; where all are busy, the newcomer waits.
+    async fn make_room(&self) {
+        loop {
+            let freed = self.room.notified();
+            {
+                let connections = self.lock();
+                if connections.len() < self.api.settings.max_connections {
+                    return;
+                }
+                let waiting = connections.values().filter_map(|activity| Some((activity.waiting_since()?, activity)));
+                if let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) {
+                    longest.evict();
+                }
+            }
+            // A busy connection that becomes idle makes no sound: look again after a moment.
+            let _ = tokio::time::timeout(ACCEPT_AGAIN, freed).await;
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+        let activity = Arc::new(Activity::default());
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(number, Arc::clone(&activity));
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            server.connection(stream, peer, &activity, stop).await;
+            server.lock().remove(&number);
+            server.room.notify_waiters();
+        });
+    }
+
+    async fn connection(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        // Answers are small and whole: waiting to fill packets only delays them.
+        let _ = stream.set_nodelay(true);
+        let io = TokioIo::new(Watched { stream, activity: Arc::clone(activity) });
+        let service = service_fn(|request| {
+            let (server, activity) = (Arc::clone(self), Arc::clone(activity));
+            async move { Ok::<_, Infallible>(server.answer(request, peer, activity).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                // Errors here are broken connections and broken HTTP: the client's affair.
+                _ = connection.as_mut() => return,
+                _ = look.tick() => if activity.is_overdue(Instant::now()) { return },
+                () = activity.evicted() => return,
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, activity: Arc<Activity>) -> Response<Outgoing> {
+        let started = Instant::now();
+        activity.requested();
+        let busy = Busy::new(activity);
+        let id = self.ids.next();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let asked = request.headers().clone();
+        let reply = if method == Method::OPTIONS { options(&uri) } else { self.route(request).await };
+        if let Some(detail) = &reply.detail {
+            tracing::error!(request_id = id.0, "{method} {} failed: {detail}", uri.path());
+        }
+        let mut response = respond(reply, &asked, method == Method::HEAD, busy).await;
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+        if let Ok(id) = HeaderValue::from_str(&id.0) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        cors::allow(&self.api.settings.cors_origins, &asked, headers);
+        if method == Method::OPTIONS
+            && let Some(allow) = routes::allowed(uri.path())
+        {
+            cors::preflight(&asked, headers, &allow);
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        access::log(method.as_str(), path, response.status(), started.elapsed(), peer.ip(), &id);
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        if parts.method == Method::HEAD {
+            parts.method = Method::GET;
+            // A part of what is not sent makes no sense.
+            parts.headers.remove(http::header::RANGE);
+        }
+        let note = FaultNote::default();
+        let body = Guarded::new(body, &parts.headers, note.clone());
+        parts.extensions.insert(note);
+        let mut service = warp::service(self.routes.clone());
+        let Ok(response) = service.call(Request::from_parts(parts, body)).await;
+        Carrier::unload(&response).unwrap_or_else(|| Reply::from(ApiError::internal("a route gave no reply")))
+    }
+}
+
+fn options(uri: &Uri) -> Reply {
+    match routes::allowed(uri.path()) {
+        Some(allow) => {
+            let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+            reply.set(http::header::ALLOW, &allow);
+            reply
+        }
+        None => Reply::from(ApiError::no_route(uri.path())),
+    }
+}

@@ -1,0 +1,6 @@
+//! The daemon's relations with the machine: its clock, its signals, its limits, its log.
+
+pub mod clock;
+pub mod limits;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,131 @@
+//! How the daemon is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::media::disk;
+
+use super::{Service, blocking};
+
+/// Below so many free bytes a volume is called nearly full.
+const LOW_SPACE_BYTES: u64 = 64 << 20;
+
+/// What `/health` tells beside the fixed fields.
+#[derive(Debug, Clone, Serialize)]
+pub struct Health {
+    /// Whole sentences; none when all is well.
+    pub reasons: Vec<String>,
+    /// Work of the start that still runs.
+    pub starting: Vec<&'static str>,
+    /// The store's UUID, once it is open.
+    pub store_uuid: Option<String>,
+    /// Length of the database file in bytes.
+    pub store_bytes: Option<u64>,
+    /// Sessions in the store.
+    pub sessions: Option<u64>,
+    /// Of these, open.
+    pub sessions_open: Option<u64>,
+    /// Detections in the store.
+    pub detections: Option<u64>,
+    /// Beaten frames whose files wait to be deleted.
+    pub frames_to_delete: Option<u64>,
+    /// The feed's newest number.
+    pub feed_head: Option<u64>,
+    /// Changes that wait for the writer.
+    pub queue_depth: usize,
+    /// Milliseconds since the last commit of this process.
+    pub last_commit_age_ms: Option<u64>,
+    /// Free bytes of each folder's volume.
+    pub free_bytes: FreeBytes,
+    /// Whether a central database is configured: `available` or `not configured`.
+    pub central_database: &'static str,
+}
+
+/// Free bytes of each folder's volume; null where it cannot be told.
+#[derive(Debug, Clone, Serialize)]
+pub struct FreeBytes {
+    /// Of the database's.
+    pub database: Option<u64>,
+    /// Of the frames'.
+    pub frames: Option<u64>,
+    /// Of the tracks'.
+    pub tracks: Option<u64>,
+}
+
+impl Service {
+    /// How the daemon is, as far as can be told without waiting for the store.
+    pub async fn health(&self) -> Health {
+        let service = self.clone();
+        let told = blocking(move || Ok(service.look())).await;
+        told.unwrap_or_else(|error| Health { reasons: vec![error.to_string()], ..Health::unknown() })
+    }
+
+    fn look(&self) -> Health {
+        let mut health = Health::unknown();
+        let inner = &self.inner;
+        if inner.settings.has_central_database {
+            health.central_database = "available";
+        }
+        health.reasons.extend(inner.pairing.problem());
+        let free = |path: &Path| disk::free_bytes(path).ok();
+        health.free_bytes.frames = free(inner.frames.root());
+        health.free_bytes.tracks = free(inner.tracks.root());
+        let Some(store) = self.opened() else {
+            health.starting.push("opening the store");
+            return health;
+        };
+        if !inner.pairing.is_known() {
+            health.starting.push("pairing the frames folder");
+        }
+        health.free_bytes.database = free(store.path());
+        for (name, bytes) in [("database", health.free_bytes.database), ("frames", health.free_bytes.frames)] {
+            if bytes.is_some_and(|bytes| bytes < LOW_SPACE_BYTES) {
+                health.reasons.push(format!("The volume of the {name} folder is nearly full: make room there."));
+            }
+        }
+        if store.is_disk_full() {
+            health.reasons.push("The disk is full: frames are refused until there is room.".to_owned());
+        }
+        health.store_uuid = Some(store.identity().uuid.clone());
+        health.store_bytes = std::fs::metadata(store.path()).map(|file| file.len()).ok();
+        health.queue_depth = store.queue_depth();
+        health.last_commit_age_ms = store.last_commit_age().map(millis);
+        health.feed_head = Some(*store.feed_head().borrow());
+        match store.read() {
+            Ok(snapshot) => {
+                health.sessions = snapshot.session_count().ok();
+                health.sessions_open = snapshot.open_session_count().ok();
+                health.detections = snapshot.detection_count().ok();
+                health.frames_to_delete = snapshot.beaten_frame_count().ok();
+            }
+            Err(error) => health.reasons.push(format!("The store cannot be read: {error}.")),
+        }
+        health
+    }
+}
+
+impl Health {
+    fn unknown() -> Self {
+        Self {
+            reasons: Vec::new(),
+            starting: Vec::new(),
+            store_uuid: None,
+            store_bytes: None,
+            sessions: None,
+            sessions_open: None,
+            detections: None,
+            frames_to_delete: None,
+            feed_head: None,
+            queue_depth: 0,
+            last_commit_age_ms: None,
+            free_bytes: FreeBytes { database: None, frames: None, tracks: None },
+            central_database: "not configured",
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,213 @@
+//! The use cases, one file each. They know the store and the files, and nothing of HTTP.
+
+pub mod beaten;
+pub mod changes;
+pub mod export;
+pub mod frames;
+pub mod health;
+pub mod hooks;
+pub mod import;
+pub mod ingest;
+pub mod pairing;
+pub mod sessions;
+pub mod tracks;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::domain::time::Timestamp;
+use crate::media::frames::FramesFolder;
+use crate::media::tracks::TracksFolder;
+use crate::runtime::clock::Clock;
+use crate::store::{Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
+
+use pairing::PairingState;
+
+/// While the store is being opened or healed, an ingest waits so long …
+const INGEST_PATIENCE: Duration = Duration::from_secs(2);
+/// … and anything else so long: a hook gives up after 5 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How often a reader looks whether the database has been healed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What the use cases need to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[playback] start_offset_ms`.
+    pub start_offset_ms: i32,
+    /// `[mediamtx] segment_duration_sec`.
+    pub segment_duration_sec: u32,
+    /// `[mediamtx] preroll_sec`.
+    pub preroll: Duration,
+    /// Whether a central database is configured.
+    pub has_central_database: bool,
+}
+
+/// The use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    frames: FramesFolder,
+    tracks: TracksFolder,
+    /// None until the store is open.
+    store: watch::Sender<Option<Store>>,
+    pairing: PairingState,
+    /// Fires when the daemon stops, so that nobody goes on waiting.
+    stopping: watch::Sender<bool>,
+}
+
+/// Why a use case did not succeed. Nothing was changed.
+#[derive(Debug)]
+pub enum ServiceError {
+    /// What was asked for is not there; the sentence for the client.
+    NotFound(&'static str),
+    /// Come again.
+    Busy,
+    /// The disk is full.
+    Full,
+    /// The reader's place is not in the feed.
+    Restarted,
+    /// Our fault; the detail is for the log alone.
+    Failed(String),
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(sentence) => f.write_str(sentence),
+            Self::Busy => f.write_str("too many requests wait"),
+            Self::Full => f.write_str("the disk is full"),
+            Self::Restarted => f.write_str("the feed was restarted"),
+            Self::Failed(detail) => f.write_str(detail),
+        }
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<WriteError> for ServiceError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Busy => Self::Busy,
+            WriteError::Full => Self::Full,
+            WriteError::Failed(detail) => Self::Failed(detail),
+        }
+    }
+}
+
+impl From<std::io::Error> for ServiceError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        if matches!(error.kind(), StorageFull | QuotaExceeded) { Self::Full } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl Service {
+    /// The use cases over a store that is yet to be given by [`Service::attach`].
+    pub fn new(settings: Settings, frames: FramesFolder, tracks: TracksFolder, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                clock,
+                frames,
+                tracks,
+                store: watch::Sender::new(None),
+                pairing: PairingState::default(),
+                stopping: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// Gives the open store; requests that waited for it go on.
+    pub fn attach(&self, store: Store) {
+        self.inner.store.send_replace(Some(store));
+    }
+
+    /// Ends all waiting: long polls answer what they have.
+    pub fn stop_waiting(&self) {
+        self.inner.stopping.send_replace(true);
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The store, where it is open.
+    pub fn opened(&self) -> Option<Store> {
+        self.inner.store.borrow().clone()
+    }
+
+    async fn store(&self, urgency: Urgency) -> Result<Store, ServiceError> {
+        if let Some(store) = self.opened() {
+            return Ok(store);
+        }
+        let mut opening = self.inner.store.subscribe();
+        let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { PATIENCE };
+        let opened = tokio::time::timeout(patience, opening.wait_for(Option::is_some)).await;
+        match opened {
+            Ok(Ok(store)) => store.clone().ok_or_else(|| ServiceError::Failed("the store is not open".into())),
+            _ if urgency == Urgency::Ingest => Err(ServiceError::Busy),
+            _ => Err(ServiceError::Failed("the store is still being opened".into())),
+        }
+    }
+
+    /// A snapshot, waited for while the database is being healed.
+    async fn snapshot(&self, urgency: Urgency) -> Result<(Store, Snapshot), ServiceError> {
+        let store = self.store(urgency).await?;
+        let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { PATIENCE };
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            match store.read() {
+                Ok(snapshot) => return Ok((store, snapshot)),
+                Err(StoreError::Unavailable) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(StoreError::Unavailable) if urgency == Urgency::Ingest => return Err(ServiceError::Busy),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Runs `question` over a snapshot on a thread that may block.
+    async fn read<T, F>(&self, question: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Snapshot) -> Result<T, ServiceError> + Send + 'static,
+    {
+        let (_, snapshot) = self.snapshot(Urgency::Urgent).await?;
+        blocking(move || question(&snapshot)).await
+    }
+
+    async fn write<T, F>(&self, change: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        Ok(self.store(Urgency::Urgent).await?.write(Urgency::Urgent, change).await?)
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T, F>(work: F) -> Result<T, ServiceError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, ServiceError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(ServiceError::Failed(format!("a task ended early: {error}"))),
+    }
+}

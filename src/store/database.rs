@@ -1,0 +1,113 @@
+//! The one handle to redb's file, which can be taken away and opened again while the daemon runs.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redb::Database;
+
+use super::StoreError;
+
+/// How long healing waits for readers to finish before it gives up for this time.
+const READERS_FINISH_WITHIN: Duration = Duration::from_secs(10);
+
+/// The open database, or none while it is being healed or after it was closed.
+pub struct Handle {
+    path: PathBuf,
+    cache_bytes: usize,
+    database: Mutex<Option<Arc<Database>>>,
+}
+
+impl Handle {
+    /// Opens `path`, or makes a new database there.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let database = open_or_create(path, cache_bytes)?;
+        Ok(Self { path: path.to_owned(), cache_bytes, database: Mutex::new(Some(Arc::new(database))) })
+    }
+
+    /// The database, for one short use.
+    pub fn get(&self) -> Result<Arc<Database>, StoreError> {
+        self.lock().clone().ok_or(StoreError::Unavailable)
+    }
+
+    /// Whether there is one to get.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Lets go of the database once its readers have finished.
+    pub fn close(&self) {
+        let Some(mut database) = self.lock().take() else { return };
+        let deadline = Instant::now() + READERS_FINISH_WITHIN;
+        // Readers live for one page of an answer, so this is short.
+        while let Err(shared) = Arc::try_unwrap(database) {
+            if Instant::now() > deadline {
+                tracing::warn!("a reader of the database did not finish in time");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            database = shared;
+        }
+    }
+
+    /// Closes the database and opens its file again: what redb asks for after an I/O error.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        self.close();
+        let database = open_existing(&self.path, self.cache_bytes)?;
+        *self.lock() = Some(Arc::new(database));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The path of the file `<database>.<suffix>`.
+pub fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(database);
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    if path.exists() {
+        return open_existing(path, cache_bytes);
+    }
+    // A database appears under its name only when it is whole, so an empty file there is damage.
+    let unfinished = beside(path, "new");
+    if unfinished.exists() {
+        fs::remove_file(&unfinished)?;
+    }
+    drop(redb::Builder::new().set_cache_size(cache_bytes).create(&unfinished)?);
+    fs::rename(&unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    open_existing(path, cache_bytes)
+}
+
+fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    let refused = |reason: &dyn std::fmt::Display, way_out: &str| {
+        StoreError::Refused(format!("The database {} cannot be opened: {reason}. {way_out}", path.display()))
+    };
+    let length = fs::metadata(path)?.len();
+    if length == 0 {
+        return Err(refused(
+            &"it is empty, though a store was made there",
+            "Put a copy back, or move the file away to begin a new store.",
+        ));
+    }
+    match redb::Builder::new().set_cache_size(cache_bytes).open(path) {
+        Ok(database) => Ok(database),
+        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(refused(&"another process has it open", "Stop that process first.")),
+        Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
+            if error.kind() != std::io::ErrorKind::InvalidData && error.kind() != std::io::ErrorKind::UnexpectedEof =>
+        {
+            Err(redb::Error::Io(error).into())
+        }
+        Err(error) => Err(refused(&error, "It is damaged: put a copy back, or move the file away to begin a new store.")),
+    }
+}

@@ -1,0 +1,148 @@
+//! The change feed: every change of a session or a detection gets the next number in the same
+//! transaction, and an entity stands in the feed once, at its newest number.
+
+use redb::ReadableTable as _;
+
+use crate::domain::detection::Detection;
+use crate::domain::ids::{SessionId, TrackId};
+use crate::domain::query::SessionKey;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+use super::schema::KEY_FEED_FLOOR;
+use super::tables::{FEED, META};
+use super::{Snapshot, StoreError, Transaction, record};
+
+/// What a feed entry is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entity {
+    /// A session.
+    Session(SessionKey),
+    /// A detection of a session.
+    Detection(SessionKey, TrackId),
+    /// A session that is no more, with its detections.
+    SessionDeleted(SessionId),
+}
+
+/// One entry of the feed, with the entity as it is now.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A session.
+    Session(Session),
+    /// A detection of the session with this id.
+    Detection(SessionId, Detection),
+    /// A session that is no more.
+    SessionDeleted(SessionId),
+}
+
+/// A piece of the feed.
+#[derive(Debug, Clone)]
+pub struct FeedPage {
+    /// The entries after `since`, with their numbers, in order.
+    pub changes: Vec<(u64, Change)>,
+    /// The `since` to go on with.
+    pub next: u64,
+}
+
+/// Why a piece of the feed cannot be given.
+#[derive(Debug)]
+pub enum FeedError {
+    /// The reader's place is not in this feed: it must begin again at 0.
+    Restarted,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for FeedError {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Transaction<'_> {
+    /// Gives `entity` the next number, in place of its `old` one.
+    pub(super) fn number(&mut self, entity: &Entity, old: Option<u64>) -> Result<u64, StoreError> {
+        if let Some(old) = old {
+            self.feed.remove(old)?;
+        }
+        self.changed = true;
+        self.head += 1;
+        self.feed.insert(self.head, record::encode_entity(entity)?.as_slice())?;
+        Ok(self.head)
+    }
+
+    /// Takes `seq` out of the feed for good.
+    pub(super) fn forget(&mut self, seq: u64) -> Result<(), StoreError> {
+        self.feed.remove(seq)?;
+        Ok(())
+    }
+
+    /// Adds a tombstone.
+    pub(super) fn bury(&mut self, id: &SessionId) -> Result<(), StoreError> {
+        let seq = self.number(&Entity::SessionDeleted(id.clone()), None)?;
+        self.tombstones.insert(seq, self.now.micros())?;
+        Ok(())
+    }
+
+    /// Drops tombstones from before `before`, at most `limit` of them; returns how many.
+    pub fn drop_tombstones(&mut self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut old = Vec::new();
+        for entry in self.tombstones.iter()?.take(limit) {
+            let (seq, at) = entry?;
+            if at.value() < before.micros() {
+                old.push(seq.value());
+            }
+        }
+        for seq in &old {
+            self.tombstones.remove(seq)?;
+            self.forget(*seq)?;
+        }
+        if let Some(newest) = old.last() {
+            self.meta.insert(KEY_FEED_FLOOR, newest.to_string().as_str())?;
+        }
+        Ok(old.len())
+    }
+}
+
+impl Snapshot {
+    /// The feed's newest number.
+    pub fn feed_head(&self) -> Result<u64, StoreError> {
+        let newest = self.table(FEED)?.last()?.map_or(0, |(seq, _)| seq.value());
+        Ok(newest.max(self.feed_floor()?))
+    }
+
+    fn feed_floor(&self) -> Result<u64, StoreError> {
+        Ok(self.table(META)?.get(KEY_FEED_FLOOR)?.and_then(|floor| floor.value().parse().ok()).unwrap_or(0))
+    }
+
+    /// At most `limit` entries after `since`.
+    pub fn changes(&self, since: u64, limit: usize) -> Result<FeedPage, FeedError> {
+        let head = self.feed_head()?;
+        if since > head || (since > 0 && since < self.feed_floor()?) {
+            return Err(FeedError::Restarted);
+        }
+        let feed = self.table(FEED)?;
+        let mut changes = Vec::new();
+        // Detections of one session often stand together.
+        let mut session_id: Option<(SessionKey, SessionId)> = None;
+        for entry in feed.range(since.saturating_add(1)..)?.take(limit) {
+            let (seq, bytes) = entry.map_err(StoreError::from)?;
+            let missing = || StoreError::Record(format!("feed entry {}: what it names is not there", seq.value()));
+            let change = match record::decode_entity(bytes.value())? {
+                Entity::Session(key) => Change::Session(self.session_at(key)?.ok_or_else(missing)?),
+                Entity::Detection(key, track) => {
+                    let id = match &session_id {
+                        Some((known, id)) if *known == key => id.clone(),
+                        _ => self.session_at(key)?.ok_or_else(missing)?.id,
+                    };
+                    session_id = Some((key, id.clone()));
+                    Change::Detection(id, self.detection(key, &track)?.ok_or_else(missing)?)
+                }
+                Entity::SessionDeleted(id) => Change::SessionDeleted(id),
+            };
+            changes.push((seq.value(), change));
+        }
+        let next = if changes.len() < limit { head } else { changes.last().map_or(head, |(seq, _)| *seq) };
+        Ok(FeedPage { changes, next })
+    }
+}

@@ -1,0 +1,224 @@
+//! Only redb: the catalogue of sessions and detections, its indexes and its change feed.
+//! Reads go by [`Snapshot`], writes by closures over [`Transaction`] that one thread
+//! commits in groups. What the tables hold is told in `docs/design/storage.md`.
+
+mod database;
+mod detections;
+mod error;
+mod feed;
+mod frames;
+mod index;
+mod lock;
+mod record;
+mod reserve;
+mod schema;
+mod segments;
+mod sessions;
+mod snapshot;
+mod tables;
+mod touches;
+mod transaction;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::domain::ids::TrackId;
+use crate::domain::query::SessionKey;
+use crate::domain::time::Timestamp;
+use crate::runtime::clock::Clock;
+
+pub use error::{StoreError, WriteError};
+pub use feed::{Change, Entity, FeedError, FeedPage};
+pub use frames::FrameFile;
+pub use schema::Identity;
+pub use snapshot::Snapshot;
+pub use transaction::Transaction;
+pub use writer::Urgency;
+
+use database::Handle;
+use lock::FolderLock;
+use reserve::Reserve;
+use touches::Touches;
+use writer::Writer;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database file; its lock and its reserve lie beside it.
+    pub path: PathBuf,
+    /// Bytes of redb's page cache.
+    pub cache_bytes: usize,
+    /// How long a touch (see invariant 1) may be held in memory.
+    pub touch_interval: Duration,
+    /// Bytes preallocated for opens, closes, hooks and deletions on a full disk.
+    pub reserve_bytes: u64,
+    /// How long the feed remembers a deleted session.
+    pub tombstone_age: Duration,
+}
+
+/// An open store. Cheap to clone; [`Store::close`] ends it for all clones.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Writer,
+    identity: Identity,
+    path: PathBuf,
+}
+
+/// What the writer thread and the readers have in common.
+struct Shared {
+    handle: Handle,
+    touches: Touches,
+    reserve: Reserve,
+    clock: Arc<dyn Clock>,
+    /// The feed's newest number.
+    head: watch::Sender<u64>,
+    /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
+    last_commit_ms: AtomicU64,
+    tombstone_age: Duration,
+    _lock: FolderLock,
+}
+
+impl Store {
+    /// Opens the store, or makes one where there is none. Blocks; after a crash for the time
+    /// of redb's quick repair.
+    ///
+    /// # Errors
+    /// A sentence where another process has the store, where it is damaged, or was written by
+    /// a newer version.
+    pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let lock = FolderLock::take(&options.path)?;
+        let handle = Handle::open(&options.path, options.cache_bytes)?;
+        let (identity, head) = {
+            let database = handle.get()?;
+            let identity = schema::prepare(&database, clock.now())?;
+            let snapshot = Snapshot::new(database, Arc::default())?;
+            (identity, snapshot.feed_head()?)
+        };
+        let shared = Arc::new(Shared {
+            handle,
+            touches: Touches::new(options.touch_interval),
+            reserve: Reserve::new(&options.path, options.reserve_bytes),
+            clock,
+            head: watch::Sender::new(head),
+            last_commit_ms: AtomicU64::new(0),
+            tombstone_age: options.tombstone_age,
+            _lock: lock,
+        });
+        let writer = Writer::start(Arc::clone(&shared))?;
+        Ok(Self { inner: Arc::new(Inner { shared, writer, identity, path: options.path }) })
+    }
+
+    /// The store's clock.
+    pub fn now(&self) -> Timestamp {
+        self.inner.shared.clock.now()
+    }
+
+    /// The store's names for itself.
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &std::path::Path {
+        &self.inner.path
+    }
+
+    /// A consistent view of all that is committed, with the touches that are held. It pins
+    /// pages of the file: keep it for one page of an answer, not longer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the database is being healed.
+    pub fn read(&self) -> Result<Snapshot, StoreError> {
+        // The touches first: one that is committed between the two is then seen twice, not never.
+        let held = self.inner.shared.touches.held();
+        Snapshot::new(self.inner.shared.handle.get()?, held)
+    }
+
+    /// Has `change` applied in the next group commit and returns what it returned, once that is
+    /// durable. `change` may be run again on a fresh transaction when a commit failed, so it
+    /// must not consume what it was given. It reads, decides, then writes; what it returns is
+    /// an answer, never a reason to roll back.
+    ///
+    /// # Errors
+    /// [`WriteError::Busy`] when the queue is full (only for [`Urgency::Ingest`]),
+    /// [`WriteError::Full`] when the disk is, [`WriteError::Failed`] otherwise.
+    pub async fn write<T, F>(&self, urgency: Urgency, change: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.submit(urgency, change).await
+    }
+
+    /// [`Store::write`] for a thread outside of tokio; waits for room in the queue.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_blocking<T, F>(&self, change: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.submit_blocking(change)
+    }
+
+    /// Has `change` carried by some later commit, within seconds. For work that a crash may
+    /// repeat, such as forgetting a deleted file.
+    pub fn write_sometime<F>(&self, change: F)
+    where
+        F: FnMut(&mut Transaction<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
+        self.inner.writer.submit_lazy(change);
+    }
+
+    /// Holds the advance of `first_ts`/`last_ts` by sightings at `capture` that improved nothing.
+    pub fn touch(&self, session: SessionKey, tracks: &[TrackId], capture: Timestamp) {
+        let shared = &self.inner.shared;
+        if shared.touches.hold(session, tracks, capture, shared.clock.now()) {
+            self.inner.writer.wake();
+        }
+    }
+
+    /// The feed's newest number, and a way to wait for the next.
+    pub fn feed_head(&self) -> watch::Receiver<u64> {
+        self.inner.shared.head.subscribe()
+    }
+
+    /// Changes that wait for the writer.
+    pub fn queue_depth(&self) -> usize {
+        self.inner.writer.depth()
+    }
+
+    /// Time since the last commit of this process; `None` before the first.
+    pub fn last_commit_age(&self) -> Option<Duration> {
+        let shared = &self.inner.shared;
+        let at = shared.last_commit_ms.load(Ordering::Relaxed);
+        (at > 0).then(|| shared.clock.monotonic().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// Whether reads and writes are answered; false while the database is being healed.
+    pub fn is_ready(&self) -> bool {
+        self.inner.shared.handle.is_open()
+    }
+
+    /// Whether the disk is too full for frames: the reserve is given up, or could not be made.
+    pub fn is_disk_full(&self) -> bool {
+        self.inner.shared.reserve.is_missing()
+    }
+
+    /// Commits what is queued and held, stops the writer and closes the database.
+    pub fn close(&self) {
+        self.inner.writer.stop();
+        self.inner.shared.handle.close();
+    }
+}

@@ -1,0 +1,293 @@
+//! How records lie in the tables: one version byte, then bincode (standard configuration:
+//! variable-length integers, little endian). A reader knows every version ever written.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+
+use crate::domain::detection::{Detection, Picture};
+use crate::domain::ids::{SessionId, TrackId};
+use crate::domain::query::SessionKey;
+use crate::domain::segment::Segment;
+use crate::domain::session::{End, EndReason, Session};
+use crate::domain::time::Timestamp;
+
+use super::StoreError;
+use super::feed::Entity;
+
+/// A record longer than this is damage, not data.
+const MAX_RECORD_BYTES: usize = 16 << 20;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_RECORD_BYTES>> =
+    bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
+
+/// The version that this program writes.
+const VERSION: u8 = 1;
+
+#[derive(Encode, Decode)]
+struct SessionV1 {
+    id: String,
+    device_id: String,
+    path: String,
+    start: i64,
+    end: Option<(i64, u8)>,
+    postroll_sec: Option<i32>,
+    reason: Option<String>,
+    media_connect: Option<i64>,
+    media_start: Option<i64>,
+    media_end: Option<i64>,
+    recommended_start_offset_ms: Option<i32>,
+    configured_classes: Vec<String>,
+    detected_classes: Vec<String>,
+    created_at: i64,
+    updated_at: i64,
+    seq: u64,
+}
+
+#[derive(Encode, Decode)]
+struct DetectionV1 {
+    cls: String,
+    conf: f64,
+    bbox: String,
+    picture: Option<(String, f64)>,
+    first: i64,
+    last: i64,
+    capture: i64,
+    ingest: i64,
+    created_at: i64,
+    updated_at: i64,
+    attributes: Option<String>,
+    enriched: bool,
+    seq: u64,
+}
+
+#[derive(Encode, Decode)]
+struct FrameV1 {
+    shown_by: u32,
+    bytes: u64,
+    hash: Option<u64>,
+}
+
+#[derive(Encode, Decode)]
+struct SegmentV1 {
+    start: i64,
+    end: i64,
+    start_estimated: bool,
+}
+
+#[derive(Encode, Decode)]
+enum EntityV1 {
+    Session { start: i64, number: u64 },
+    Detection { start: i64, number: u64, track: String },
+    SessionDeleted { id: String },
+}
+
+/// How many detections show a frame, and what its file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameRecord {
+    /// Detections whose picture it is.
+    pub shown_by: u32,
+    /// The file's length when it was stored.
+    pub bytes: u64,
+    /// XXH3-64 of the file when it was stored; `None` for an imported one.
+    pub hash: Option<u64>,
+}
+
+fn encode(record: impl Encode) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![VERSION];
+    bincode::encode_into_std_write(record, &mut bytes, CONFIG).map_err(|error| StoreError::Record(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn decode<T: Decode<()>>(what: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    let damaged = |reason: &str| StoreError::Record(format!("{what}: {reason}"));
+    let Some((version, body)) = bytes.split_first() else { return Err(damaged("it is empty")) };
+    if *version != VERSION {
+        return Err(damaged(&format!("its version is {version}; this program knows version {VERSION}")));
+    }
+    let (record, used) = bincode::decode_from_slice(body, CONFIG).map_err(|error| damaged(&error.to_string()))?;
+    if used != body.len() {
+        return Err(damaged("bytes are left over behind it"));
+    }
+    Ok(record)
+}
+
+/// A session's record; `seq` is its number in the feed.
+pub fn encode_session(session: &Session, seq: u64) -> Result<Vec<u8>, StoreError> {
+    let micros = |at: Option<Timestamp>| at.map(Timestamp::micros);
+    encode(SessionV1 {
+        id: session.id.as_str().to_owned(),
+        device_id: session.device_id.clone(),
+        path: session.path.clone(),
+        start: session.start.micros(),
+        end: session.end.map(|end| (end.at.micros(), end_reason_code(end.reason))),
+        postroll_sec: session.postroll_sec,
+        reason: session.reason.clone(),
+        media_connect: micros(session.media_connect),
+        media_start: micros(session.media_start),
+        media_end: micros(session.media_end),
+        recommended_start_offset_ms: session.recommended_start_offset_ms,
+        configured_classes: session.configured_classes.clone(),
+        detected_classes: session.detected_classes.clone(),
+        created_at: session.created_at.micros(),
+        updated_at: session.updated_at.micros(),
+        seq,
+    })
+}
+
+/// Reads [`encode_session`]'s bytes.
+pub fn decode_session(bytes: &[u8]) -> Result<(Session, u64), StoreError> {
+    let record: SessionV1 = decode("a session", bytes)?;
+    let at = Timestamp::from_micros;
+    let end = match record.end {
+        None => None,
+        Some((micros, code)) => Some(End { at: at(micros), reason: end_reason(code)? }),
+    };
+    let session = Session {
+        id: SessionId::new("session id", record.id).map_err(|invalid| StoreError::Record(invalid.0))?,
+        device_id: record.device_id,
+        path: record.path,
+        start: at(record.start),
+        end,
+        postroll_sec: record.postroll_sec,
+        reason: record.reason,
+        media_connect: record.media_connect.map(at),
+        media_start: record.media_start.map(at),
+        media_end: record.media_end.map(at),
+        recommended_start_offset_ms: record.recommended_start_offset_ms,
+        configured_classes: record.configured_classes,
+        detected_classes: record.detected_classes,
+        created_at: at(record.created_at),
+        updated_at: at(record.updated_at),
+    };
+    Ok((session, record.seq))
+}
+
+/// A detection's record; `seq` is its number in the feed. Its track is in its key.
+pub fn encode_detection(detection: &Detection, seq: u64) -> Result<Vec<u8>, StoreError> {
+    encode(DetectionV1 {
+        cls: detection.cls.clone(),
+        conf: detection.conf,
+        bbox: detection.bbox.clone(),
+        picture: detection.picture.as_ref().map(|picture| (picture.file.clone(), picture.conf)),
+        first: detection.first.micros(),
+        last: detection.last.micros(),
+        capture: detection.capture.micros(),
+        ingest: detection.ingest.micros(),
+        created_at: detection.created_at.micros(),
+        updated_at: detection.updated_at.micros(),
+        attributes: detection.attributes.clone(),
+        enriched: detection.enriched,
+        seq,
+    })
+}
+
+/// Reads [`encode_detection`]'s bytes, kept under `track`.
+pub fn decode_detection(track: &str, bytes: &[u8]) -> Result<(Detection, u64), StoreError> {
+    let record: DetectionV1 = decode("a detection", bytes)?;
+    let at = Timestamp::from_micros;
+    let detection = Detection {
+        track: TrackId::new("track id", track).map_err(|invalid| StoreError::Record(invalid.0))?,
+        cls: record.cls,
+        conf: record.conf,
+        bbox: record.bbox,
+        picture: record.picture.map(|(file, conf)| Picture { file, conf }),
+        first: at(record.first),
+        last: at(record.last),
+        capture: at(record.capture),
+        ingest: at(record.ingest),
+        created_at: at(record.created_at),
+        updated_at: at(record.updated_at),
+        attributes: record.attributes,
+        enriched: record.enriched,
+    };
+    Ok((detection, record.seq))
+}
+
+/// A frame's record.
+pub fn encode_frame(frame: FrameRecord) -> Result<Vec<u8>, StoreError> {
+    encode(FrameV1 { shown_by: frame.shown_by, bytes: frame.bytes, hash: frame.hash })
+}
+
+/// Reads [`encode_frame`]'s bytes.
+pub fn decode_frame(bytes: &[u8]) -> Result<FrameRecord, StoreError> {
+    let record: FrameV1 = decode("a frame", bytes)?;
+    Ok(FrameRecord { shown_by: record.shown_by, bytes: record.bytes, hash: record.hash })
+}
+
+/// A segment's record; its path and file are in its key.
+pub fn encode_segment(segment: &Segment) -> Result<Vec<u8>, StoreError> {
+    encode(SegmentV1 { start: segment.start.micros(), end: segment.end.micros(), start_estimated: segment.start_estimated })
+}
+
+/// Reads [`encode_segment`]'s bytes.
+pub fn decode_segment(path: &str, file: &str, bytes: &[u8]) -> Result<Segment, StoreError> {
+    let record: SegmentV1 = decode("a segment", bytes)?;
+    Ok(Segment {
+        path: path.to_owned(),
+        file: file.to_owned(),
+        start: Timestamp::from_micros(record.start),
+        end: Timestamp::from_micros(record.end),
+        start_estimated: record.start_estimated,
+    })
+}
+
+/// A feed entry's record.
+pub fn encode_entity(entity: &Entity) -> Result<Vec<u8>, StoreError> {
+    encode(match entity {
+        Entity::Session(key) => EntityV1::Session { start: key.start, number: key.number },
+        Entity::Detection(key, track) => {
+            EntityV1::Detection { start: key.start, number: key.number, track: track.as_str().to_owned() }
+        }
+        Entity::SessionDeleted(id) => EntityV1::SessionDeleted { id: id.as_str().to_owned() },
+    })
+}
+
+/// Reads [`encode_entity`]'s bytes.
+pub fn decode_entity(bytes: &[u8]) -> Result<Entity, StoreError> {
+    let invalid = |invalid: crate::domain::Invalid| StoreError::Record(invalid.0);
+    Ok(match decode("a feed entry", bytes)? {
+        EntityV1::Session { start, number } => Entity::Session(SessionKey { start, number }),
+        EntityV1::Detection { start, number, track } => {
+            Entity::Detection(SessionKey { start, number }, TrackId::new("track id", track).map_err(invalid)?)
+        }
+        EntityV1::SessionDeleted { id } => Entity::SessionDeleted(SessionId::new("session id", id).map_err(invalid)?),
+    })
+}
+
+fn end_reason_code(reason: Option<EndReason>) -> u8 {
+    match reason {
+        None => 0,
+        Some(EndReason::Client) => 1,
+        Some(EndReason::Idle) => 2,
+        Some(EndReason::Superseded) => 3,
+    }
+}
+
+fn end_reason(code: u8) -> Result<Option<EndReason>, StoreError> {
+    Ok(match code {
+        0 => None,
+        1 => Some(EndReason::Client),
+        2 => Some(EndReason::Idle),
+        3 => Some(EndReason::Superseded),
+        other => return Err(StoreError::Record(format!("a session: end reason {other} is unknown"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_version_or_length_is_refused() {
+        let frame = FrameRecord { shown_by: 2, bytes: 43_000, hash: Some(u64::MAX) };
+        let good = encode_frame(frame).expect("encodes");
+        assert_eq!(decode_frame(&good).expect("decodes"), frame);
+        let mut newer = good.clone();
+        newer[0] = 2;
+        let mut longer = good.clone();
+        longer.push(0);
+        for bad in [&newer[..], &longer[..], &good[..good.len() - 1], &[]] {
+            assert!(matches!(decode_frame(bad), Err(StoreError::Record(_))), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Making a new store, and knowing one's own.
+
+use redb::Database;
+use uuid::Uuid;
+
+use crate::domain::time::Timestamp;
+
+use super::StoreError;
+use super::tables::{
+    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
+    SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
+};
+
+/// The format that this program writes. A store of a higher one is refused.
+pub const FORMAT: u32 = 1;
+
+const KEY_FORMAT: &str = "format";
+const KEY_UUID: &str = "uuid";
+const KEY_EPOCH: &str = "epoch";
+const KEY_CREATED: &str = "created_at";
+/// The highest feed number of a tombstone that was dropped.
+pub const KEY_FEED_FLOOR: &str = "feed_floor";
+/// Whether the frames folder carries this store's UUID.
+pub const KEY_FRAMES_PAIRED: &str = "frames_paired";
+
+/// The store's names for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Of this store, for good; its frames folder is paired with it.
+    pub uuid: String,
+    /// Of this store's feed: a new one after a restore, a repair or a rebuild.
+    pub epoch: String,
+}
+
+/// Makes the tables where they are missing, and reads who the store is.
+pub fn prepare(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
+    if let Some(identity) = known(database)? {
+        return Ok(identity);
+    }
+    let identity = Identity { uuid: Uuid::new_v4().to_string(), epoch: Uuid::new_v4().to_string() };
+    let mut txn = database.begin_write()?;
+    txn.set_quick_repair(true);
+    {
+        let mut meta = txn.open_table(META)?;
+        meta.insert(KEY_FORMAT, FORMAT.to_string().as_str())?;
+        meta.insert(KEY_UUID, identity.uuid.as_str())?;
+        meta.insert(KEY_EPOCH, identity.epoch.as_str())?;
+        meta.insert(KEY_CREATED, now.to_micros().as_str())?;
+        meta.insert(KEY_FEED_FLOOR, "0")?;
+        txn.open_table(SESSION_IDS)?;
+        txn.open_table(SESSIONS)?;
+        txn.open_table(OPEN_SESSIONS)?;
+        txn.open_table(CLOSED_SESSIONS)?;
+        txn.open_table(BY_CLASS)?;
+        txn.open_table(BY_PATH)?;
+        txn.open_table(BY_DEVICE)?;
+        txn.open_table(BY_COLOR)?;
+        txn.open_table(DETECTIONS)?;
+        txn.open_table(FRAMES)?;
+        txn.open_table(BEATEN_FRAMES)?;
+        txn.open_table(SEGMENTS)?;
+        txn.open_table(FEED)?;
+        txn.open_table(TOMBSTONES)?;
+    }
+    txn.commit()?;
+    Ok(identity)
+}
+
+fn known(database: &Database) -> Result<Option<Identity>, StoreError> {
+    let txn = redb::ReadableDatabase::begin_read(database)?;
+    let meta = match txn.open_table(META) {
+        Ok(meta) => meta,
+        // A crash between making the file and its first commit.
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let text = |key: &str| -> Result<String, StoreError> {
+        let value = meta.get(key)?;
+        let value = value.ok_or_else(|| StoreError::Record(format!("the store does not say its {key}")))?;
+        Ok(value.value().to_owned())
+    };
+    let format = text(KEY_FORMAT)?;
+    if format.parse::<u32>().ok().is_none_or(|format| format > FORMAT) {
+        return Err(StoreError::Refused(format!(
+            "The store has format {format}, and this program knows formats up to {FORMAT}: it was written by a newer session-store; \
+             install that version, or one that is newer still."
+        )));
+    }
+    Ok(Some(Identity { uuid: text(KEY_UUID)?, epoch: text(KEY_EPOCH)? }))
+}

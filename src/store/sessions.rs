@@ -1,0 +1,283 @@
+//! Sessions: their records, their indexes, and lists of them.
+
+use redb::ReadableTable as _;
+
+use crate::domain::ids::SessionId;
+use crate::domain::query::{Page, SessionKey, SessionQuery, Status, Window};
+use crate::domain::session::Session;
+
+use super::feed::Entity;
+use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
+use super::tables::{BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, OPEN_SESSIONS, SESSION_IDS, SESSIONS, key, raw};
+use super::{Snapshot, StoreError, Transaction, record};
+
+impl Transaction<'_> {
+    /// The session called `id`, and where it stands.
+    pub fn session(&self, id: &SessionId) -> Result<Option<(SessionKey, Session)>, StoreError> {
+        let Some(at) = self.session_ids.get(id.as_str())?.map(|at| key(at.value())) else { return Ok(None) };
+        Ok(self.stored_session(at)?.map(|(session, _)| (at, session)))
+    }
+
+    fn stored_session(&self, at: SessionKey) -> Result<Option<(Session, u64)>, StoreError> {
+        self.sessions.get(raw(at))?.map(|bytes| record::decode_session(bytes.value())).transpose()
+    }
+
+    /// Adds a session whose id is new.
+    pub fn add_session(&mut self, session: &Session) -> Result<SessionKey, StoreError> {
+        // Its first number in the feed is unique and rises, so it serves as the session's own.
+        let at = SessionKey { start: session.start.micros(), number: self.head + 1 };
+        self.session_ids.insert(session.id.as_str(), raw(at))?;
+        self.by_path.insert((session.path.as_str(), at.start, at.number), ())?;
+        self.by_device.insert((session.device_id.as_str(), at.start, at.number), ())?;
+        self.store_session(at, session, None)?;
+        Ok(at)
+    }
+
+    /// Replaces the session at `at`, whose id, start, path and device stay as they are.
+    pub fn put_session(&mut self, at: SessionKey, session: &Session) -> Result<(), StoreError> {
+        let old = self.stored_session(at)?;
+        self.store_session(at, session, old)
+    }
+
+    fn store_session(&mut self, at: SessionKey, session: &Session, old: Option<(Session, u64)>) -> Result<(), StoreError> {
+        let (old, old_seq) = old.unzip();
+        let old_end = old.as_ref().map(|old| old.end.map(|_| duration_class(old)));
+        let end = session.end.map(|_| duration_class(session));
+        if old_end != Some(end) {
+            match old_end {
+                None => {}
+                Some(None) => drop(self.open_sessions.remove(raw(at))?),
+                Some(Some(class)) => drop(self.closed_sessions.remove((class, at.start, at.number))?),
+            }
+            match end {
+                None => drop(self.open_sessions.insert(raw(at), ())?),
+                Some(class) => drop(self.closed_sessions.insert((class, at.start, at.number), ())?),
+            }
+        }
+        let known = old.as_ref().map_or(&[][..], |old| &old.detected_classes);
+        for class in session.detected_classes.iter().filter(|class| !known.contains(class)) {
+            self.by_class.insert((class.as_str(), at.start, at.number), ())?;
+        }
+        let seq = self.number(&Entity::Session(at), old_seq)?;
+        self.sessions.insert(raw(at), record::encode_session(session, seq)?.as_slice())?;
+        self.written.insert(at.number, at);
+        Ok(())
+    }
+
+    /// Deletes the session called `id` with all its detections, hands its frames to the queue
+    /// of beaten ones and leaves a tombstone. Says whether there was such a session.
+    pub fn delete_session(&mut self, id: &SessionId) -> Result<bool, StoreError> {
+        let Some((at, session)) = self.session(id)? else { return Ok(false) };
+        self.delete_detections(at, &session)?;
+        let seq = self.stored_session(at)?.map(|(_, seq)| seq);
+        self.session_ids.remove(id.as_str())?;
+        self.sessions.remove(raw(at))?;
+        if session.is_open() {
+            self.open_sessions.remove(raw(at))?;
+        } else {
+            self.closed_sessions.remove((duration_class(&session), at.start, at.number))?;
+        }
+        for class in &session.detected_classes {
+            self.by_class.remove((class.as_str(), at.start, at.number))?;
+        }
+        self.by_path.remove((session.path.as_str(), at.start, at.number))?;
+        self.by_device.remove((session.device_id.as_str(), at.start, at.number))?;
+        if let Some(seq) = seq {
+            self.forget(seq)?;
+        }
+        self.written.remove(&at.number);
+        self.bury(id)?;
+        Ok(true)
+    }
+}
+
+/// The power of two of a session's duration: class 0 is below one second (or ends before its
+/// start), class n from 2^(n-1) up to, not including, 2^n seconds.
+fn duration_class(session: &Session) -> u8 {
+    let end = session.end.map_or(session.start, |end| end.at);
+    let seconds = u64::try_from((end.micros() - session.start.micros()) / 1_000_000).unwrap_or(0);
+    // At most 39 bits: ten thousand years.
+    u8::try_from(u64::BITS - seconds.leading_zeros()).unwrap_or(u8::MAX)
+}
+
+/// The lowest key that a session of `class` can have and still reach `from`.
+fn lowest_reaching(class: u8, from: i64) -> SessionKey {
+    let longest = 1_000_000_i64.saturating_mul(1_i64 << class.min(40));
+    SessionKey { start: from.saturating_sub(longest), number: 0 }
+}
+
+impl Snapshot {
+    /// The session called `id`, and where it stands.
+    pub fn session(&self, id: &SessionId) -> Result<Option<(SessionKey, Session)>, StoreError> {
+        let Some(at) = self.table(SESSION_IDS)?.get(id.as_str())?.map(|at| key(at.value())) else { return Ok(None) };
+        Ok(self.session_at(at)?.map(|session| (at, session)))
+    }
+
+    /// The session at `at`.
+    pub fn session_at(&self, at: SessionKey) -> Result<Option<Session>, StoreError> {
+        let bytes = self.table(SESSIONS)?.get(raw(at))?;
+        Ok(bytes.map(|bytes| record::decode_session(bytes.value())).transpose()?.map(|(session, _)| session))
+    }
+
+    /// One page of the sessions that `query` asks for, newest start first, and the key to go on
+    /// after, if there are more.
+    pub fn sessions(&self, query: &SessionQuery, page: Page) -> Result<(Vec<Session>, Option<SessionKey>), StoreError> {
+        let mut found = Vec::new();
+        let mut last = None;
+        let full = self.each_session(query, page.after, |at, session| {
+            if found.len() == page.limit {
+                return false;
+            }
+            last = Some(at);
+            found.push(session);
+            true
+        })?;
+        Ok((found, if full { last } else { None }))
+    }
+
+    /// Shows the sessions that `query` asks for to `visit` until it returns false; says whether it did.
+    pub fn each_session(
+        &self,
+        query: &SessionQuery,
+        after: Option<SessionKey>,
+        mut visit: impl FnMut(SessionKey, Session) -> bool,
+    ) -> Result<bool, StoreError> {
+        let mut bound = SessionKey::MAX;
+        if let Some(after) = after {
+            let Some(below) = after.before() else { return Ok(false) };
+            bound = below;
+        }
+        let mut from = SessionKey::MIN;
+        if let Some(Window { from: begin, to }) = query.window {
+            if begin >= to {
+                return Ok(false);
+            }
+            bound = bound.min(SessionKey { start: to.micros() - 1, number: u64::MAX });
+            from = SessionKey { start: begin.micros(), number: 0 };
+        }
+        let Some(filters) = self.filters(query)? else { return Ok(false) };
+        let sessions = self.table(SESSIONS)?;
+        let mut walk = |cursor: &mut dyn Cursor, mut bound: SessionKey, lowest: SessionKey| {
+            while let Some(at) = cursor.seek(bound)? {
+                if at < lowest {
+                    break;
+                }
+                let bytes = sessions.get(raw(at))?;
+                let bytes = bytes
+                    .ok_or_else(|| StoreError::Record(format!("an index names session {}, which is not there", at.number)))?;
+                let (session, _) = record::decode_session(bytes.value())?;
+                if query.window.is_none_or(|window| session.overlaps(window.from, window.to)) && !visit(at, session) {
+                    return Ok(true);
+                }
+                let Some(below) = at.before() else { break };
+                bound = below;
+            }
+            Ok::<bool, StoreError>(false)
+        };
+
+        // First what began within the window, where nearly everything belongs to the answer …
+        let mut filters = AllOf(filters);
+        let stopped =
+            if filters.0.is_empty() { walk(&mut self.all_sessions()?, bound, from)? } else { walk(&mut filters, bound, from)? };
+        if stopped || query.window.is_none() {
+            return Ok(stopped);
+        }
+        // … then what began before it and lasted into it.
+        let Some(before) = from.before() else { return Ok(false) };
+        filters.0.push(Box::new(self.reaching(from)?));
+        walk(&mut filters, bound.min(before), SessionKey::MIN)
+    }
+
+    /// One cursor for each thing asked for besides the window; `None` where nothing can fit.
+    fn filters(&self, query: &SessionQuery) -> Result<Option<Vec<Box<dyn Cursor>>>, StoreError> {
+        let mut filters: Vec<Box<dyn Cursor>> = Vec::new();
+        if let Some(path) = &query.path {
+            filters.push(Box::new(Span::of_word(self.table(BY_PATH)?, path.clone())));
+        }
+        if let Some(device) = &query.device_id {
+            filters.push(Box::new(Span::of_word(self.table(BY_DEVICE)?, device.clone())));
+        }
+        for class in &query.classes {
+            filters.push(Box::new(Span::of_word(self.table(BY_CLASS)?, class.clone())));
+        }
+        if let Some(color) = &query.color {
+            let mut colors: Vec<Box<dyn Cursor>> = Vec::new();
+            for name in self.color_names_containing(color)? {
+                colors.push(Box::new(Span::of_word(self.table(BY_COLOR)?, name)));
+            }
+            if colors.is_empty() {
+                return Ok(None);
+            }
+            filters.push(Box::new(AnyOf(colors)));
+        }
+        match query.status {
+            None => {}
+            Some(Status::Open) => filters.push(Box::new(self.open_sessions()?)),
+            Some(Status::Closed) => filters.push(Box::new(AnyOf(self.closed_sessions(SessionKey::MIN)?))),
+        }
+        Ok(Some(filters))
+    }
+
+    /// Names of colours that hold `part`, whatever the case. There are few names.
+    fn color_names_containing(&self, part: &str) -> Result<Vec<String>, StoreError> {
+        let part = part.to_lowercase();
+        let colors = self.table(BY_COLOR)?;
+        let mut names = Vec::new();
+        let mut next = colors.first()?.map(|(first, _)| first.value().0.to_owned());
+        while let Some(name) = next {
+            // On to the first entry of the next name.
+            let mut behind = colors.range((name.as_str(), i64::MAX, u64::MAX)..)?;
+            next = behind.next().transpose()?.map(|(first, _)| first.value().0.to_owned());
+            if name.contains(&part) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn all_sessions(&self) -> Result<Span, StoreError> {
+        let table = self.table(SESSIONS)?;
+        Ok(Span::new(move |bound| -> Result<Keys, StoreError> {
+            Ok(Box::new(table.range(..=raw(bound))?.rev().map(|entry| Ok(key(entry?.0.value())))))
+        }))
+    }
+
+    fn open_sessions(&self) -> Result<Span, StoreError> {
+        let table = self.table(OPEN_SESSIONS)?;
+        Ok(Span::new(move |bound| -> Result<Keys, StoreError> {
+            Ok(Box::new(table.range(..=raw(bound))?.rev().map(|entry| Ok(key(entry?.0.value())))))
+        }))
+    }
+
+    /// A cursor for each class of duration that occurs, down to the lowest key that reaches `from`.
+    fn closed_sessions(&self, from: SessionKey) -> Result<Vec<Box<dyn Cursor>>, StoreError> {
+        let table = self.table(CLOSED_SESSIONS)?;
+        let mut cursors: Vec<Box<dyn Cursor>> = Vec::new();
+        let mut next = table.first()?.map(|(first, _)| first.value().0);
+        while let Some(class) = next {
+            let lowest = if from == SessionKey::MIN { from } else { lowest_reaching(class, from.start) };
+            let table = self.table(CLOSED_SESSIONS)?;
+            next = table.range((class + 1, i64::MIN, 0)..)?.next().transpose()?.map(|(first, _)| first.value().0);
+            cursors.push(Box::new(Span::new(move |bound| -> Result<Keys, StoreError> {
+                if bound < lowest {
+                    return Ok(Box::new(std::iter::empty()));
+                }
+                let range = table.range((class, lowest.start, lowest.number)..=(class, bound.start, bound.number))?;
+                Ok(Box::new(range.rev().map(|entry| {
+                    let (_, start, number) = entry?.0.value();
+                    Ok(SessionKey { start, number })
+                })))
+            })));
+        }
+        Ok(cursors)
+    }
+
+    /// Sessions that began before `from` and may have lasted until then: the open ones, and of each
+    /// class of duration those that began less than that duration before. An index on the start alone
+    /// would read everything below `from` once one session was never closed.
+    fn reaching(&self, from: SessionKey) -> Result<AnyOf, StoreError> {
+        let mut cursors = self.closed_sessions(from)?;
+        cursors.push(Box::new(self.open_sessions()?));
+        Ok(AnyOf(cursors))
+    }
+}

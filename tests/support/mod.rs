@@ -1,0 +1,33 @@
+//! What every test crate here shares: the daemon, an HTTP client, the edge agent's habits, records.
+#![allow(dead_code, reason = "each test crate uses its own part")]
+
+pub mod agent;
+pub mod daemon;
+pub mod http;
+pub mod records;
+
+use std::time::{Duration, Instant};
+
+/// Asks until there is an answer; fails with `what` when the deadline has passed.
+#[track_caller]
+pub fn until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{what}: not within {deadline:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The JSON object's keys in their order on the wire.
+pub fn keys(value: &serde_json::Value) -> Vec<String> {
+    value.as_object().expect("an object").keys().cloned().collect()
+}
+
+/// The text of a JSON field, or a panic that shows the record.
+#[track_caller]
+pub fn text<'a>(value: &'a serde_json::Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("{key} is no text in {value}"))
+}
