@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::config::Loaded;
-use crate::http::client;
+use crate::http::{FEED_NEXT, client};
 use crate::service::ServiceError;
 use crate::service::export::export_some;
 
@@ -33,22 +33,28 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     match &arguments.from {
         Some(url) => {
             let url = format!("{}/export?since={}", url.trim_end_matches('/'), arguments.since);
-            client::get(&url, |chunk| output.write_all(chunk))?;
+            let headers = client::get(&url, |chunk| output.write_all(chunk))?;
             output.flush().map_err(|error| broken(&error))?;
+            if let Some(next) = headers.get(FEED_NEXT).and_then(|next| next.to_str().ok()) {
+                eprintln!("next: --since {next}");
+            }
         }
         None => {
+            let path = &loaded.config.database.path;
+            if !path.exists() {
+                return Err(format!("There is no store at {}: see [database] path.", path.display()));
+            }
             let store = offline::open(&loaded.config, 0)?;
-            let mut since = Some(arguments.since);
             let mut next = arguments.since;
-            let mut piece = Vec::new();
-            while let Some(from) = since {
-                piece.clear();
-                since = export_some(&store, from, &mut piece).map_err(|error| match error {
-                    ServiceError::Restarted => format!("--since {from} is not a number of this store's feed: begin again at 0."),
+            loop {
+                let snapshot = store.read().map_err(|error| error.to_string())?;
+                let piece = export_some(&snapshot, next).map_err(|error| match error {
+                    ServiceError::Restarted => format!("--since {next} is not a number of this store's feed: begin again at 0."),
                     other => format!("The store cannot be read: {other}."),
                 })?;
-                next = since.unwrap_or(next);
-                output.write_all(&piece).map_err(|error| broken(&error))?;
+                let Some((lines, after)) = piece else { break };
+                output.write_all(&lines).map_err(|error| broken(&error))?;
+                next = after;
             }
             output.flush().map_err(|error| broken(&error))?;
             store.close();

@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
         body.extend_from_slice(chunk);
         Ok(())
     });
-    let health = answered.and_then(|()| serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()));
+    let health = answered.and_then(|_| serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()));
     Ok(match health {
         Err(reason) => {
             eprintln!("session-store: {url} gives no answer: {reason}");

@@ -20,16 +20,16 @@ use super::offline;
 /// Threads for work that blocks: reading and writing files and the database.
 const MAX_BLOCKING_THREADS: usize = 64;
 /// Requests under way may take so long to finish; the whole stop takes at most 10 s.
-const DRAIN_WITHIN: Duration = Duration::from_secs(8);
+const DRAIN_WITHIN: Duration = Duration::from_secs(6);
 
 /// Runs the daemon until it is told to stop.
 pub fn run(loaded: &Loaded) -> Result<ExitCode, String> {
     let config = &loaded.config;
     let format = match config.log.format {
-        LogFormat::Auto => Format::suitable(),
-        LogFormat::Journald => Format::Journald,
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
+        LogFormat::Auto => None,
+        LogFormat::Journald => Some(Format::Journald),
+        LogFormat::Json => Some(Format::Json),
+        LogFormat::Text => Some(Format::Text),
     };
     let log = telemetry::start(config.log.level, format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -97,12 +97,8 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
 
 /// What runs behind the open port.
 async fn background(service: Service) {
-    if let Err(error) = service.pair_frames().await {
-        tracing::error!(%error, "the frames folder cannot be paired with the store");
-    }
-    if let Err(error) = service.delete_beaten_frames().await {
-        tracing::error!(%error, "beaten frames are not deleted any more");
-    }
+    service.pair_frames().await;
+    service.delete_beaten_frames().await;
 }
 
 fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {

@@ -30,6 +30,7 @@ impl MediaMtx {
             "a URL that begins with http:// or https://",
             is_url,
         );
+        reader.mask_user_info(SECTION, "playback_base_url");
         let segment_duration_sec = reader.integer(SECTION, "segment_duration_sec", 300, 1..=86_400);
         let preroll_sec = reader.integer(SECTION, "preroll_sec", 10, 0..=3600);
         Self {

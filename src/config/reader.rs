@@ -50,9 +50,13 @@ impl Key {
 fn without_user_info(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
     // A password may hold any character, a slash too: all up to the last @ is masked.
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}"),
-        None => url.to_owned(),
+    let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("***@", host));
+    // libpq takes a password among the parameters too.
+    match host.split_once('?') {
+        Some((host, parameters)) if parameters.to_ascii_lowercase().contains("password") => {
+            format!("{scheme}://{user}{host}?***")
+        }
+        _ => format!("{scheme}://{user}{host}"),
     }
 }
 
@@ -190,6 +194,13 @@ impl Reader {
         self.table.get(section).and_then(Value::as_table).is_some_and(|section| section.contains_key(name))
     }
 
+    /// Masks user and password of this URL where it is shown.
+    pub fn mask_user_info(&mut self, section: &str, name: &str) {
+        if let Some(key) = self.keys.iter_mut().find(|key| key.section == section && key.name == name) {
+            key.secrecy = Secrecy::Url;
+        }
+    }
+
     /// Notes the value that a rule put in place of the default.
     pub fn overrule(&mut self, section: &str, name: &str, value: Value) {
         if let Some(key) = self.keys.iter_mut().find(|key| key.section == section && key.name == name) {
@@ -209,6 +220,10 @@ impl Reader {
         sections.dedup();
         for (section, value) in &self.table {
             let Value::Table(rest) = value else {
+                if sections.contains(&section.as_str()) {
+                    self.mistakes.push(format!("{section} = {value}: must be a section, [{section}]"));
+                    continue;
+                }
                 let nearest = nearest(section, self.keys.iter().map(|key| key.name)).map(|name| {
                     let key = self.keys.iter().find(|key| key.name == name);
                     format!("{}.{name}", key.map_or("", |key| key.section))
@@ -254,6 +269,7 @@ mod tests {
             assert_eq!(without_user_info(url), "postgres://***@host:5432/db");
         }
         assert_eq!(without_user_info("postgres://host/db"), "postgres://host/db");
+        assert_eq!(without_user_info("postgres://host/db?password=secret"), "postgres://host/db?***");
         assert_eq!(without_user_info("host=h password=secret"), "***");
     }
 }

@@ -1,12 +1,14 @@
 //! A session: the time in which an AI worker saw something on one path.
 
 use super::Invalid;
+use std::collections::HashSet;
+
 use super::ids::{SessionId, check_text};
 use super::time::Timestamp;
 
 /// The longest device id, path, class or reason in bytes.
 pub const MAX_TEXT_BYTES: usize = 1024;
-/// The most classes one session may be configured with.
+/// The most classes one session may be configured with; further ones that it sees are not listed.
 pub const MAX_CLASSES: usize = 1000;
 
 /// Who closed a session.
@@ -107,9 +109,7 @@ impl Session {
         if self.configured_classes.is_empty() {
             self.configured_classes.clone_from(&other.configured_classes);
         }
-        for class in &other.detected_classes {
-            self.see_class(class);
-        }
+        self.see_classes(&other.detected_classes);
         self.created_at = self.created_at.min(other.created_at);
         let changed = *self != before;
         if changed {
@@ -118,13 +118,19 @@ impl Session {
         changed
     }
 
-    /// Adds `class` to the classes seen; says whether it is new.
-    pub fn see_class(&mut self, class: &str) -> bool {
-        let new = !self.detected_classes.iter().any(|seen| seen == class);
-        if new {
-            self.detected_classes.push(class.to_owned());
+    /// Adds `classes` to the classes seen; says whether any is new.
+    pub fn see_classes<'c>(&mut self, classes: impl IntoIterator<Item = &'c String>) -> bool {
+        let known: HashSet<&String> = self.detected_classes.iter().collect();
+        let mut new: Vec<String> = Vec::new();
+        let mut fresh: HashSet<&String> = HashSet::new();
+        for class in classes {
+            if known.len() + new.len() < MAX_CLASSES && !known.contains(class) && fresh.insert(class) {
+                new.push(class.clone());
+            }
         }
-        new
+        let any = !new.is_empty();
+        self.detected_classes.extend(new);
+        any
     }
 }
 

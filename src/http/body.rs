@@ -33,14 +33,17 @@ pub enum Fault {
     Slow,
     /// The connection broke.
     Broken,
+    /// It was longer than this many bytes.
+    Long(usize),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Slow => "the body came too slowly",
-            Self::Broken => "the connection broke",
-        })
+        match self {
+            Self::Slow => f.write_str("the body came too slowly"),
+            Self::Broken => f.write_str("the connection broke"),
+            Self::Long(limit) => write!(f, "the body is longer than {limit} bytes"),
+        }
     }
 }
 
@@ -67,6 +70,7 @@ impl FaultNote {
                     REQUEST_WITHIN.as_secs()
                 ),
             ),
+            Some(Fault::Long(limit)) => ApiError::too_large("The request", limit),
             Some(Fault::Broken) => ApiError::bad("The connection broke while the request was read"),
         }
     }
@@ -78,18 +82,25 @@ pub struct Guarded {
     note: FaultNote,
     /// The client waits for a word before it sends; a refusal needs no draining then.
     expects: bool,
+    limit: usize,
+    left: usize,
+    /// Whether reading has begun: until then the client is not slow, but waits for room.
+    begun: bool,
     deadline: Instant,
     patience: Pin<Box<Sleep>>,
 }
 
 impl Guarded {
-    /// Guards `body`, whose request has come with `headers`.
-    pub fn new(body: Incoming, headers: &HeaderMap, note: FaultNote) -> Self {
+    /// Guards `body`, whose request has come with `headers`; no more than `limit` bytes of it are read.
+    pub fn new(body: Incoming, headers: &HeaderMap, note: FaultNote, limit: usize) -> Self {
         let now = Instant::now();
         Self {
             body: Some(body),
             note,
             expects: headers.contains_key(EXPECT),
+            limit,
+            left: limit,
+            begun: false,
             deadline: now + REQUEST_WITHIN,
             patience: Box::pin(tokio::time::sleep_until(now + BYTE_WITHIN)),
         }
@@ -102,9 +113,17 @@ impl Body for Guarded {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         self.expects = false;
+        if !std::mem::replace(&mut self.begun, true) {
+            let first = (Instant::now() + BYTE_WITHIN).min(self.deadline);
+            self.patience.as_mut().reset(first);
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let fault = match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.len() > self.left) => {
+                Fault::Long(self.limit)
+            }
             Poll::Ready(Some(Ok(frame))) => {
+                self.left -= frame.data_ref().map_or(0, Bytes::len);
                 let next = (Instant::now() + BYTE_WITHIN).min(self.deadline);
                 self.patience.as_mut().reset(next);
                 return Poll::Ready(Some(Ok(frame)));
@@ -118,7 +137,9 @@ impl Body for Guarded {
             Poll::Pending => return Poll::Pending,
         };
         self.note.set(fault);
-        self.body = None;
+        if !matches!(fault, Fault::Long(_)) {
+            self.body = None;
+        }
         Poll::Ready(Some(Err(fault)))
     }
 

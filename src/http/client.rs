@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,16 +17,16 @@ use super::content::{Busy, Outgoing};
 /// An answer must begin, and go on, within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Gets `url` and hands the body to `take`, piece by piece.
+/// Gets `url`, hands the body to `take`, piece by piece, and returns the headers.
 ///
 /// # Errors
 /// A sentence, also where the answer's status is not 200.
-pub fn get(url: &str, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), String> {
+pub fn get(url: &str, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(ask(url, take))
 }
 
-async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), String> {
+async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url} is not an address: {error}"))?;
     let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Err(format!("{url} must begin with http:// and a host"));
@@ -44,7 +44,7 @@ async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result
     let request = request.body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(|error| said(&error))?;
     let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?;
     let response = response.map_err(|error| said(&error))?;
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let mut body = pin!(response.into_body());
     let mut refusal = Vec::new();
     loop {
@@ -58,5 +58,9 @@ async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result
             refusal.extend_from_slice(piece);
         }
     }
-    if status == StatusCode::OK { Ok(()) } else { Err(format!("it answers {status}: {}", String::from_utf8_lossy(&refusal))) }
+    if status == StatusCode::OK {
+        Ok(headers)
+    } else {
+        Err(format!("it answers {status}: {}", String::from_utf8_lossy(&refusal)))
+    }
 }

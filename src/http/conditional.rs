@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use headers::{ContentRange, ETag, HeaderMapExt as _, IfNoneMatch, IfRange};
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RANGE, VARY};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::content::{Busy, Outgoing};
@@ -27,18 +27,24 @@ const GZIP_LEVEL: u32 = 4;
 /// In memory, more than this is hashed and compressed off the event loop.
 const INLINE_BYTES: usize = 32 << 10;
 
-/// Makes the response to a request with `asked` headers. `head` asks for the headers alone.
-pub async fn respond(reply: Reply, asked: &HeaderMap, head: bool, busy: Busy) -> Response<Outgoing> {
+/// Makes the response to a request of `method` with `asked` headers. What they say of tags counts for GET
+/// and HEAD, of ranges for GET alone.
+pub async fn respond(reply: Reply, method: &Method, asked: &HeaderMap, busy: Busy) -> Response<Outgoing> {
+    let head = method == Method::HEAD;
+    let mut asked = asked.clone();
+    if method != Method::GET {
+        asked.remove(RANGE);
+    }
     let is_light = match &reply.content {
         Content::Bytes(bytes) => bytes.len() <= INLINE_BYTES,
         Content::Empty | Content::Stream(_) => true,
         Content::File(..) => false,
     };
+    let is_read = head || method == Method::GET;
     if is_light {
-        return respond_now(reply, asked, head, busy);
+        return respond_now(reply, &asked, is_read, head, busy);
     }
-    let asked = asked.clone();
-    let finished = tokio::task::spawn_blocking(move || respond_now(reply, &asked, head, busy)).await;
+    let finished = tokio::task::spawn_blocking(move || respond_now(reply, &asked, is_read, head, busy)).await;
     finished.unwrap_or_else(|error| {
         tracing::error!(%error, "an answer could not be made");
         let mut response = Response::new(Outgoing::bytes(Bytes::new(), Busy::default()));
@@ -47,7 +53,7 @@ pub async fn respond(reply: Reply, asked: &HeaderMap, head: bool, busy: Busy) ->
     })
 }
 
-fn respond_now(mut reply: Reply, asked: &HeaderMap, head: bool, busy: Busy) -> Response<Outgoing> {
+fn respond_now(mut reply: Reply, asked: &HeaderMap, is_read: bool, head: bool, busy: Busy) -> Response<Outgoing> {
     let content = std::mem::replace(&mut reply.content, Content::Empty);
     let entity = match content {
         Content::Empty => return build(reply, Body::Bytes(Bytes::new()), head, busy),
@@ -55,7 +61,7 @@ fn respond_now(mut reply: Reply, asked: &HeaderMap, head: bool, busy: Busy) -> R
         Content::Bytes(bytes) => Ok(Entity { tag: format!("{:016x}", xxh3_64(&bytes)), data: Data::Bytes(bytes) }),
         Content::File(file, tag) => Entity::of_file(file, tag),
     };
-    let done = entity.and_then(|entity| select(&mut reply, entity, asked));
+    let done = entity.and_then(|entity| select(&mut reply, entity, asked, is_read));
     match done {
         Ok(body) => build(reply, body, head, busy),
         Err(error) => {
@@ -78,7 +84,7 @@ fn build_error(mut reply: Reply, head: bool, busy: Busy) -> Response<Outgoing> {
 enum Body {
     Bytes(Bytes),
     Piece { file: File, start: u64, length: u64 },
-    Stream(tokio::sync::mpsc::Receiver<Bytes>),
+    Stream(tokio::sync::mpsc::Receiver<io::Result<Bytes>>),
 }
 
 /// Content that has a length and a tag.
@@ -138,12 +144,12 @@ fn hash(file: &mut File, length: u64) -> io::Result<String> {
 }
 
 /// Chooses what of `entity` answers the request, and sets status and headers for it.
-fn select(reply: &mut Reply, entity: Entity, asked: &HeaderMap) -> io::Result<Body> {
+fn select(reply: &mut Reply, entity: Entity, asked: &HeaderMap, is_read: bool) -> io::Result<Body> {
     let is_compressible = reply.content_type.is_some_and(|kind| kind.starts_with("application/"));
     if is_compressible {
         reply.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    if reply.status != StatusCode::OK {
+    if reply.status != StatusCode::OK || !is_read {
         return whole(reply, entity, is_compressible && takes_gzip(asked), None);
     }
     let range = asked.get(RANGE).and_then(|range| range.to_str().ok());

@@ -95,13 +95,18 @@ impl Activity {
             state.stalled.get_or_insert_with(Instant::now);
         } else {
             state.stalled = None;
+            // What is left of an answer goes out after its body is done with: that is not idle time.
+            if matches!(state.phase, Phase::Idle) {
+                state.since = Instant::now();
+            }
         }
     }
 
     /// Since when it has waited without a complete head; `None` while it is busy.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.lock();
-        (!matches!(state.phase, Phase::Busy)).then_some(state.since)
+        let is_waiting = !matches!(state.phase, Phase::Busy) && state.stalled.is_none();
+        is_waiting.then_some(state.since)
     }
 
     /// Whether its time is up at `now`.

@@ -26,7 +26,7 @@ pub struct Outgoing {
 enum Kind {
     Bytes(Bytes),
     File(FilePiece),
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 /// Marks its connection as waiting for a request when it is dropped.
@@ -67,7 +67,7 @@ impl Outgoing {
     }
 
     /// What comes by `chunks`, until their sender is gone.
-    pub fn stream(chunks: mpsc::Receiver<Bytes>, busy: Busy) -> Self {
+    pub fn stream(chunks: mpsc::Receiver<io::Result<Bytes>>, busy: Busy) -> Self {
         Self { kind: Kind::Stream(chunks), _busy: busy }
     }
 }
@@ -115,7 +115,7 @@ impl Body for Outgoing {
             Kind::Bytes(bytes) if bytes.is_empty() => None,
             Kind::Bytes(bytes) => Some(Ok(std::mem::take(bytes))),
             Kind::File(piece) => ready!(piece.poll(cx)),
-            Kind::Stream(chunks) => ready!(chunks.poll_recv(cx)).map(Ok),
+            Kind::Stream(chunks) => ready!(chunks.poll_recv(cx)),
         };
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }

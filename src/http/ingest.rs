@@ -17,6 +17,11 @@ use super::error::ApiError;
 use super::reply::{Answer, Reply};
 use super::wire;
 
+/// The largest request, `max_frame` bytes of frame included.
+pub fn max_request_bytes(max_frame: usize) -> usize {
+    max_frame + MAX_META_BYTES + OVERHEAD_BYTES
+}
+
 /// The largest `meta` part.
 const MAX_META_BYTES: usize = 5 << 20;
 /// Boundaries and part headers.
@@ -36,7 +41,7 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
             "The body must be a form (Content-Type: multipart/form-data)",
         ));
     }
-    let max = api.settings.max_frame_bytes + MAX_META_BYTES + OVERHEAD_BYTES;
+    let max = max_request_bytes(api.settings.max_frame_bytes);
     let length = length.unwrap_or(max);
     if length > max {
         return Err(ApiError::too_large("The request", max));
@@ -69,7 +74,7 @@ pub async fn ingest(api: &Api, _room: Admission, note: &FaultNote, mut form: For
     let Some(meta) = meta else { return Err(ApiError::bad("Missing meta field in multipart request")) };
     let jpeg = frame.map(|bytes| Jpeg::new("frame", bytes)).transpose();
     // What the meta says comes first: it names the sender's mistake better than a picture can.
-    let mut frame = wire::frame(&meta, None)?;
+    let mut frame = wire::frame(&meta)?;
     frame.jpeg = jpeg?;
     drop(meta);
     let session = frame.session.as_str().to_owned();

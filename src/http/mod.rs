@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use crate::config::CorsOrigins;
 use crate::service::Service;
 
+pub use changes::FEED_NEXT;
 pub use server::{Listener, Server};
 
 /// What the HTTP side needs to know of the configuration.
@@ -54,13 +55,17 @@ pub struct Api {
     ingest_memory: Arc<Semaphore>,
     /// … and large bodies of the others here, so that neither starves the other.
     json_memory: Arc<Semaphore>,
+    /// Exports under way.
+    exports: Arc<Semaphore>,
     started: std::time::Instant,
     /// Lost log records; told by `/health`.
     log_losses: fn() -> u64,
 }
 
 /// KiB of large JSON bodies that may be read at once.
-const JSON_MEMORY_KIB: usize = 4096;
+const JSON_MEMORY_KIB: usize = 1024;
+/// Exports that may be under way at once.
+const MAX_EXPORTS: usize = 2;
 /// A request must be read within this time.
 const REQUEST_WITHIN: Duration = Duration::from_secs(120);
 /// No longer than this may pass without a byte of its body.
@@ -75,6 +80,7 @@ impl Api {
             settings,
             ingest_memory: Arc::new(Semaphore::new(ingest_kib)),
             json_memory: Arc::new(Semaphore::new(JSON_MEMORY_KIB)),
+            exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             started: std::time::Instant::now(),
             log_losses,
         }

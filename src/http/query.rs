@@ -13,6 +13,8 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1000;
 /// Changes in one answer where the client does not say how many.
 const DEFAULT_CHANGES: usize = 100;
+/// The most values of a list in a query.
+const MAX_LIST: usize = 100;
 /// The longest long poll in seconds.
 const MAX_WAIT_SEC: u64 = 60;
 
@@ -36,16 +38,20 @@ impl<'a> Query<'a> {
     }
 
     /// All values of a list, by commas and by repetition, in order, without empties and duplicates.
-    fn list(&self, key: &str) -> Vec<String> {
+    fn list(&self, key: &str) -> Result<Vec<String>, Invalid> {
         let mut all: Vec<String> = Vec::new();
         for (_, value) in self.0.iter().filter(|(name, _)| name == key) {
             for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-                if !all.iter().any(|known| known == part) {
-                    all.push(part.to_owned());
+                if all.iter().any(|known| known == part) {
+                    continue;
                 }
+                if all.len() == MAX_LIST {
+                    return Err(Invalid::field(key, format_args!("must name at most {MAX_LIST}")));
+                }
+                all.push(part.to_owned());
             }
         }
-        all
+        Ok(all)
     }
 
     /// `limit` 1 to 1000; more is 1000; 0, negative, absent or no number is `default`.
@@ -71,7 +77,7 @@ impl<'a> Query<'a> {
         let text = |key: &str| self.get(key).map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         Ok(SessionQuery {
             window: None,
-            classes: self.list("classes"),
+            classes: self.list("classes")?,
             color: text("color"),
             path: self.get("path").map(ToOwned::to_owned),
             device_id: self.get("device_id").map(ToOwned::to_owned),
@@ -90,6 +96,11 @@ impl<'a> Query<'a> {
         // An empty one is a reader that lost its place, not a new reader.
         let Some((_, text)) = self.0.iter().find(|(name, _)| name == "since") else { return Ok(0) };
         text.parse().map_err(|_| Invalid::field("since", "must be a whole number that an earlier answer gave as next, or 0"))
+    }
+
+    /// `epoch` of a reader of the feed; an empty one is none of ours.
+    pub fn epoch(&self) -> Option<String> {
+        self.0.iter().find(|(name, _)| name == "epoch").map(|(_, epoch)| epoch.as_ref().to_owned())
     }
 
     /// `limit` of a reader of the feed.

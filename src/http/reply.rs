@@ -1,6 +1,7 @@
 //! What a handler answers; the headers that depend on the request are added in [`super::conditional`].
 
 use std::fs::File;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ pub enum Content {
     /// A file of which only what it holds now is sent.
     File(File, Tag),
     /// Made while it is sent.
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 /// An answer.
@@ -93,7 +94,7 @@ impl Reply {
     }
 
     /// A body that is made while it is sent.
-    pub fn stream(chunks: mpsc::Receiver<Bytes>, content_type: &'static str) -> Self {
+    pub fn stream(chunks: mpsc::Receiver<io::Result<Bytes>>, content_type: &'static str) -> Self {
         Self {
             content: Content::Stream(chunks),
             content_type: Some(content_type),

@@ -61,8 +61,7 @@ const ADDRESSES: [&Address; 18] = [
 ];
 
 impl Address {
-    /// The raw values at the marked places, where `path` is this address. A slash at the end is ignored,
-    /// unless it leaves a marked place empty.
+    /// The raw values at the marked places, where `path` is this address. A slash at the end is ignored.
     fn values(&self, path: &str) -> Option<Vec<String>> {
         let mut values = Vec::new();
         let mut given = path.split('/').peekable();
@@ -76,7 +75,7 @@ impl Address {
         }
         let ends_well = match given.next() {
             None => true,
-            Some(rest) => rest.is_empty() && given.next().is_none() && values.last().is_none_or(|last| !last.is_empty()),
+            Some(rest) => rest.is_empty() && given.next().is_none(),
         };
         ends_well.then_some(values)
     }
@@ -282,6 +281,7 @@ mod tests {
         assert_eq!(values(&SESSIONS, "/sessions/"), Some(String::new()));
         assert_eq!(values(&SESSION, "/sessions/a%2Fb"), Some("a%2Fb".into()));
         assert_eq!(values(&SESSION, "/sessions/a/"), Some("a".into()));
+        assert_eq!(values(&SESSION, "/sessions//"), Some(String::new()));
         assert_eq!(values(&SESSION, "/sessions/a//"), None);
         assert_eq!(values(&TRACK_INDEX, "/sessions//tracks/index"), Some(String::new()));
         assert_eq!(values(&FRAME, "/frames//x.jpg"), Some("|x.jpg".into()));

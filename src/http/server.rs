@@ -1,7 +1,6 @@
 //! The port: connections, their limits, and their end.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +24,7 @@ use super::connection::{Activity, Watched};
 use super::content::{Busy, Outgoing};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, cors, routes};
+use super::{Api, cors, ingest, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -103,12 +102,18 @@ impl Server {
         }
         drop(listener);
         let drained = tokio::time::timeout(drain_within, async {
-            while !self.lock().is_empty() {
-                self.room.notified().await;
+            loop {
+                let freed = self.room.notified();
+                if self.lock().is_empty() {
+                    return;
+                }
+                let _ = tokio::time::timeout(ACCEPT_AGAIN, freed).await;
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("{} connections were closed in the middle of a request", self.lock().len());
+            let left: Vec<_> = self.lock().values().cloned().collect();
+            tracing::warn!("{} connections are closed in the middle of a request", left.len());
+            left.iter().for_each(|activity| activity.evict());
         }
     }
 
@@ -160,10 +165,13 @@ impl Server {
         let io = TokioIo::new(Watched { stream, activity: Arc::clone(activity) });
         let service = service_fn(|request| {
             let (server, activity) = (Arc::clone(self), Arc::clone(activity));
-            async move { Ok::<_, Infallible>(server.answer(request, peer, activity).await) }
+            // A task of its own: a client that has gone does not undo what it has asked for.
+            async move { tokio::spawn(async move { server.answer(request, peer, activity).await }).await }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // A client that has said all may close its side and still read.
+            .half_close(true)
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(io, service);
@@ -195,7 +203,7 @@ impl Server {
         if let Some(detail) = &reply.detail {
             tracing::error!(request_id = id.0, "{method} {} failed: {detail}", uri.path());
         }
-        let mut response = respond(reply, &asked, method == Method::HEAD, busy).await;
+        let mut response = respond(reply, &method, &asked, busy).await;
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
         if let Ok(id) = HeaderValue::from_str(&id.0) {
@@ -216,11 +224,10 @@ impl Server {
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::HEAD {
             parts.method = Method::GET;
-            // A part of what is not sent makes no sense.
-            parts.headers.remove(http::header::RANGE);
         }
         let note = FaultNote::default();
-        let body = Guarded::new(body, &parts.headers, note.clone());
+        let limit = ingest::max_request_bytes(self.api.settings.max_frame_bytes);
+        let body = Guarded::new(body, &parts.headers, note.clone(), limit);
         parts.extensions.insert(note);
         let mut service = warp::service(self.routes.clone());
         let Ok(response) = service.call(Request::from_parts(parts, body)).await;

@@ -1,13 +1,14 @@
 //! What clients send, from JSON to the domain. `camelCase`, as they spell it.
 
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::domain::Invalid;
 use crate::domain::bbox::clean_bbox;
 use crate::domain::detection::Sighting;
-use crate::domain::frame::{Frame, Jpeg, MAX_DETECTIONS};
+use crate::domain::frame::{Frame, MAX_DETECTIONS};
 use crate::domain::ids::{SessionId, TrackId, check_text};
 use crate::domain::segment::Said;
 use crate::domain::session::{Close, MAX_TEXT_BYTES, Open, clean_classes};
@@ -116,11 +117,9 @@ pub fn segment_complete(object: &Object) -> Result<SegmentComplete, Invalid> {
     let (Some(path), Some(file)) = (hook_text(object, "path")?, hook_text(object, "segmentPath")?) else {
         return Err(Invalid("Missing required fields: path, segmentPath".to_owned()));
     };
-    let said = Said {
-        event: hook_time(object, "eventTs")?,
-        start: hook_time(object, "segmentStartTs")?,
-        end: hook_time(object, "segmentEndTs")?,
-    };
+    // What a script could not work out is no reason to lose the segment.
+    let hint = |field| hook_time(object, field).unwrap_or_default();
+    let said = Said { event: hook_time(object, "eventTs")?, start: hint("segmentStartTs"), end: hint("segmentEndTs") };
     Ok(SegmentComplete { path, file, said })
 }
 
@@ -150,12 +149,41 @@ struct RawSighting<'a> {
     bbox: Option<&'a RawValue>,
 }
 
+/// The detections of a request; of more than are allowed only one more is read.
+struct Detections<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Detections<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Detections<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+                let mut detections = Vec::new();
+                while let Some(detection) = all.next_element()? {
+                    if detections.len() <= MAX_DETECTIONS {
+                        detections.push(detection);
+                    }
+                }
+                Ok(Detections(detections))
+            }
+        }
+
+        deserializer.deserialize_seq(Bounded)
+    }
+}
+
 fn raw<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(value?.get()).ok()
 }
 
-/// `POST /ingest`: the `meta` part, and the `frame` part where there was one.
-pub fn frame(meta: &[u8], jpeg: Option<Jpeg>) -> Result<Frame, Invalid> {
+/// `POST /ingest`: the `meta` part.
+pub fn frame(meta: &[u8]) -> Result<Frame, Invalid> {
     let invalid = |_| Invalid("Invalid JSON in meta field".to_owned());
     // A JSON array would be read as the fields in their order.
     if meta.trim_ascii_start().first() != Some(&b'{') {
@@ -168,7 +196,7 @@ pub fn frame(meta: &[u8], jpeg: Option<Jpeg>) -> Result<Frame, Invalid> {
         Some(_) => raw::<String>(meta.session_id).ok_or_else(|| Invalid::field("sessionId", "must be a text"))?,
     };
     let session = SessionId::new("sessionId", session)?;
-    let Some(detections) = raw::<Vec<&RawValue>>(meta.detections) else {
+    let Some(Detections(detections)) = raw(meta.detections) else {
         return Err(Invalid("Detections must be an array".to_owned()));
     };
     if detections.len() > MAX_DETECTIONS {
@@ -181,7 +209,7 @@ pub fn frame(meta: &[u8], jpeg: Option<Jpeg>) -> Result<Frame, Invalid> {
     let capture = Timestamp::parse_field("captureTs", &capture)?;
     let sightings =
         detections.iter().enumerate().map(|(index, detection)| sighting(index, detection)).collect::<Result<_, _>>()?;
-    Ok(Frame { session, capture, sightings, jpeg })
+    Ok(Frame { session, capture, sightings, jpeg: None })
 }
 
 fn sighting(index: usize, detection: &RawValue) -> Result<Sighting, Invalid> {
@@ -191,11 +219,8 @@ fn sighting(index: usize, detection: &RawValue) -> Result<Sighting, Invalid> {
     let Some(detection) = detection else {
         return Err(Invalid::field(&format!("detections[{index}]"), "must be an object"));
     };
-    let track = match raw::<Value>(detection.track_id) {
-        Some(Value::String(text)) => text,
-        Some(Value::Number(number)) => number_text(&number),
-        _ => return Err(Invalid::field(&field("trackId"), "must be a text or a number")),
-    };
+    let track = raw::<String>(detection.track_id).or_else(|| raw(detection.track_id).as_ref().map(number_text));
+    let track = track.ok_or_else(|| Invalid::field(&field("trackId"), "must be a text or a number"))?;
     let track = TrackId::new(&field("trackId"), track)?;
     let cls = raw::<String>(detection.cls).ok_or_else(|| Invalid::field(&field("cls"), "must be a text"))?;
     let cls = cls.trim();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::ids::SessionId;
 
@@ -13,6 +14,9 @@ use super::{beneath, layout};
 #[derive(Clone)]
 pub struct FramesFolder {
     root: Arc<PathBuf>,
+    /// Sessions' folders that were made and may not be on the disk yet. Where making one fails, the count stays up,
+    /// and every later frame syncs the root for it.
+    unsynced: Arc<AtomicUsize>,
 }
 
 /// How a frames folder and a store belong together.
@@ -29,7 +33,7 @@ pub enum Pairing {
 impl FramesFolder {
     /// The folder at `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root) }
+        Self { root: Arc::new(root), unsynced: Arc::default() }
     }
 
     /// Its path.
@@ -77,25 +81,46 @@ impl FramesFolder {
         sync_folder(&self.root)
     }
 
-    /// A session's folder exists only durably, so a frame placed in it needs no sync but its own.
+    /// Makes a session's folder, durably.
     fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
+        self.unsynced.fetch_add(1, Ordering::SeqCst);
         match fs::create_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            other => other?,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                self.unsynced.fetch_sub(1, Ordering::SeqCst);
+                return Err(error);
+            }
+            _ => {}
         }
-        sync_folder(&self.root).inspect_err(|_| {
-            let _ = fs::remove_dir(folder);
-        })
+        sync_folder(&self.root)?;
+        self.unsynced.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
     }
 
-    /// Writes and syncs a frame that is to be called `name`, not yet in its place.
-    pub fn stage(&self, name: String, bytes: &[u8]) -> io::Result<StagedFrame> {
-        let path = layout::frames_temporary(&self.root).join(&name);
-        let file = File::options().write(true).create_new(true).open(&path)?;
-        let staged = StagedFrame { folder: self.clone(), name, path, placed: false };
+    /// Writes a frame called `name` whole and durably into `session`'s folder: under a temporary name,
+    /// synced, renamed into place, the folder synced. What may now be named is deleted again when the
+    /// result is dropped, unless a row may name it.
+    pub fn write(&self, session: &SessionId, name: String, bytes: &[u8]) -> io::Result<UnnamedFrame> {
+        let temporary = layout::frames_temporary(&self.root).join(&name);
+        let folder = layout::session_frames(&self.root, session);
+        let place = folder.join(&name);
+        let file = File::options().write(true).create_new(true).open(&temporary)?;
+        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false };
         (&file).write_all(bytes)?;
         file.sync_data()?;
-        Ok(staged)
+        match fs::rename(&frame.path, &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_session_folder(&folder)?;
+                fs::rename(&frame.path, &place)?;
+            }
+            other => other?,
+        }
+        frame.path = place;
+        // Another request has just made the folder, and it may not be on the disk yet.
+        if self.unsynced.load(Ordering::SeqCst) > 0 {
+            sync_folder(&self.root)?;
+        }
+        sync_folder(&folder)?;
+        Ok(frame)
     }
 
     /// Opens a session's frame.
@@ -126,43 +151,29 @@ impl FramesFolder {
     }
 }
 
-/// A frame that is whole and synced, but perhaps not yet in its place.
-pub struct StagedFrame {
-    folder: FramesFolder,
+/// A frame that is in its place, but that no row names yet.
+pub struct UnnamedFrame {
     name: String,
     path: PathBuf,
-    placed: bool,
+    may_be_named: bool,
 }
 
-impl StagedFrame {
-    /// The name it will have.
+impl UnnamedFrame {
+    /// Its file's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Puts it in its place, once. Returns the folder to sync before a row may name it.
-    pub fn place(&mut self, session: &SessionId) -> io::Result<PathBuf> {
-        let folder = layout::session_frames(&self.folder.root, session);
-        if !self.placed {
-            let place = folder.join(&self.name);
-            match fs::rename(&self.path, &place) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.folder.make_session_folder(&folder)?;
-                    fs::rename(&self.path, &place)?;
-                }
-                other => other?,
-            }
-            self.placed = true;
-        }
-        Ok(folder)
+    /// Says that a row is about to name it. Should the commit fail, whether it took hold all the same only
+    /// looking tells: the file stays from here on.
+    pub fn may_be_named(&mut self) {
+        self.may_be_named = true;
     }
 }
 
-impl Drop for StagedFrame {
-    /// Deletes a frame that was not needed. One that is in its place stays: whether a commit that
-    /// failed behind it took hold all the same, only looking tells.
+impl Drop for UnnamedFrame {
     fn drop(&mut self) {
-        if !self.placed
+        if !self.may_be_named
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());

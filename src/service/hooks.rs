@@ -30,7 +30,8 @@ impl Service {
         let Some(Session { id, .. }) = newest.into_iter().next() else { return Ok(None) };
         let offset = self.inner.settings.start_offset_ms;
         self.write(move |tx| {
-            let Some((at, mut session)) = tx.session(&id)? else { return Ok(None) };
+            // It may have been closed since it was found.
+            let Some((at, mut session)) = tx.session(&id)?.filter(|(_, session)| session.is_open()) else { return Ok(None) };
             let before = session.clone();
             session.media_connect.get_or_insert(event);
             session.recommended_start_offset_ms.get_or_insert(offset);

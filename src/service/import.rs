@@ -294,7 +294,12 @@ impl Entry {
         let created_at = time("created_at", line.created_at.as_ref())?.unwrap_or(ingest);
         let session = SessionId::new("session_id", line.session_id)?;
         // `null` reaches a RawValue as text.
-        let attributes = line.attributes.map(RawValue::get).filter(|text| *text != "null").map(ToOwned::to_owned);
+        let attributes = line.attributes.map(RawValue::get).filter(|text| *text != "null");
+        if let Some(attributes) = attributes {
+            // A RawValue may hold what no reader can take, such as 1e400.
+            serde_json::from_str::<serde_json::Value>(attributes).map_err(|error| Invalid::field("attributes", error))?;
+        }
+        let attributes = attributes.map(ToOwned::to_owned);
         let file = line.url_frame.as_deref().map(|url| file_of_frame_url(url, &session).unwrap_or_default().to_owned());
         let detection = Detection {
             track: TrackId::new("track_id", line.track_id)?,
@@ -393,6 +398,7 @@ fn apply_session(tx: &mut Transaction<'_>, session: &Session) -> Result<bool, St
     };
     let changed = mine.merge(session);
     if changed {
+        mine.updated_at = mine.updated_at.max(tx.now());
         tx.put_session(at, &mine)?;
     }
     Ok(changed)
@@ -425,6 +431,7 @@ fn apply_detection(
             if !mine.merge(&detection) {
                 return Ok((false, missing));
             }
+            mine.updated_at = mine.updated_at.max(tx.now());
             mine
         }
     };

@@ -1,7 +1,7 @@
 //! Taking in a frame: its picture first, then the record that names it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -9,11 +9,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::domain::detection::{Detection, Effect};
 use crate::domain::frame::Frame;
 use crate::domain::ids::TrackId;
+use crate::domain::session::MAX_CLASSES;
 use crate::domain::time::Timestamp;
 use crate::media::disk;
-use crate::media::frames::{FramesFolder, StagedFrame};
+use crate::media::frames::{FramesFolder, UnnamedFrame};
 use crate::media::layout;
-use crate::store::{FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
+use crate::store::{Announcement, FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
 
 use super::sessions::SESSION_NOT_FOUND;
 use super::{Service, ServiceError, blocking};
@@ -42,7 +43,7 @@ enum Plan {
     /// It was a mere touch, and is held.
     Done(Ingested),
     /// It must be committed, with the picture where a detection would show it.
-    Commit(Frame, Option<(StagedFrame, FrameFile)>),
+    Commit(Frame, Option<(UnnamedFrame, FrameFile)>, Announcement),
 }
 
 impl Service {
@@ -55,11 +56,19 @@ impl Service {
             return Err(ServiceError::Full);
         }
         let planning = store.clone();
-        let (frame, mut staged) = match blocking(move || plan(&planning, &snapshot, frames.as_ref(), frame)).await? {
+        let (frame, mut written, announced) = match blocking(move || plan(&planning, &snapshot, frames.as_ref(), frame)).await? {
             Plan::Done(ingested) => return Ok(ingested),
-            Plan::Commit(frame, staged) => (frame, staged),
+            Plan::Commit(frame, written, announced) => (frame, written, announced),
         };
-        let ingested = store.write(Urgency::Ingest, move |tx| apply(tx, &frame, staged.as_mut())).await?;
+        let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
+        let ingested = store.write_announced(announced, move |tx| apply(tx, &frame, written.as_mut())).await;
+        if ingested.is_err()
+            && let Some((session, file)) = file
+        {
+            // Whether the commit took hold all the same is known to the next one.
+            store.write_sometime(move |tx| tx.beat_unless_shown(&session, &file));
+        }
+        let ingested = ingested?;
         ingested.ok_or(ServiceError::NotFound(SESSION_NOT_FOUND))
     }
 }
@@ -71,7 +80,8 @@ fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame
     let picture = frames.and(frame.jpeg.as_ref());
     let mut merge = Merge::new(&frame, picture.map(|_| String::new()), store.now());
     merge.all(|track| snapshot.detection(at, track))?;
-    let new_class = frame.sightings.iter().any(|sighting| !session.detected_classes.contains(&sighting.cls));
+    let mut known: HashSet<&str> = session.detected_classes.iter().map(String::as_str).collect();
+    let new_class = frame.sightings.iter().any(|sighting| known.len() < MAX_CLASSES && known.insert(&sighting.cls));
     if !merge.improves && !new_class {
         let widened: Vec<_> = merge.changed().map(|detection| detection.track.clone()).collect();
         if !widened.is_empty() {
@@ -79,7 +89,8 @@ fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame
         }
         return Ok(Plan::Done(merge.counts));
     }
-    let staged = match (frames, picture) {
+    let announced = store.announce();
+    let written = match (frames, picture) {
         (Some(frames), Some(jpeg)) if merge.counts.frame_saved => {
             let bytes = jpeg.bytes();
             if disk::free_bytes(frames.root())? < bytes.len() as u64 + KEEP_FREE_BYTES {
@@ -87,37 +98,32 @@ fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame
             }
             let name = layout::frame_name(frame.capture, Uuid::new_v4().as_u64_pair().1);
             let file = FrameFile { bytes: bytes.len() as u64, hash: Some(xxh3_64(bytes)) };
-            Some((frames.stage(name, bytes)?, file))
+            Some((frames.write(&frame.session, name, bytes)?, file))
         }
         _ => None,
     };
     // What is left of the picture need not be kept in memory while the writer is busy.
-    Ok(Plan::Commit(Frame { jpeg: None, ..frame }, staged))
+    Ok(Plan::Commit(Frame { jpeg: None, ..frame }, written, announced))
 }
 
 fn apply(
     tx: &mut Transaction<'_>,
     frame: &Frame,
-    staged: Option<&mut (StagedFrame, FrameFile)>,
+    written: Option<&mut (UnnamedFrame, FrameFile)>,
 ) -> Result<Option<Ingested>, StoreError> {
     let Some((at, mut session)) = tx.session(&frame.session)? else { return Ok(None) };
-    let mut merge = Merge::new(frame, staged.as_ref().map(|(staged, _)| staged.name().to_owned()), tx.now());
+    let mut merge = Merge::new(frame, written.as_ref().map(|(written, _)| written.name().to_owned()), tx.now());
     merge.all(|track| tx.detection(at, track))?;
     let mut file = None;
-    if let Some((staged, of)) = staged {
+    if let Some((written, of)) = written {
         // The second case: a commit that failed has taken hold all the same, and this is its repetition.
-        if merge.counts.frame_saved || tx.is_frame_shown(at, staged.name())? {
-            let folder = staged.place(&frame.session)?;
-            tx.sync_folder(&folder);
+        if merge.counts.frame_saved || tx.is_frame_shown(at, written.name())? {
+            written.may_be_named();
             file = Some(*of);
             merge.counts.frame_saved = true;
         }
     }
-    let mut new_class = false;
-    for sighting in &frame.sightings {
-        new_class |= session.see_class(&sighting.cls);
-    }
-    if new_class {
+    if session.see_classes(frame.sightings.iter().map(|sighting| &sighting.cls)) {
         session.updated_at = tx.now();
         tx.put_session(at, &session)?;
     }

@@ -75,6 +75,8 @@ pub enum ServiceError {
     Full,
     /// The reader's place is not in the feed.
     Restarted,
+    /// The database answers nothing more until it is opened again; the detail is for the log alone.
+    Ill(String),
     /// Our fault; the detail is for the log alone.
     Failed(String),
 }
@@ -86,7 +88,7 @@ impl fmt::Display for ServiceError {
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),
-            Self::Failed(detail) => f.write_str(detail),
+            Self::Ill(detail) | Self::Failed(detail) => f.write_str(detail),
         }
     }
 }
@@ -95,7 +97,7 @@ impl std::error::Error for ServiceError {}
 
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
+        if error.needs_reopening() { Self::Ill(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }
 
@@ -172,12 +174,19 @@ impl Service {
         let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { PATIENCE };
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            match store.read() {
+            let error = match store.read() {
                 Ok(snapshot) => return Ok((store, snapshot)),
-                Err(StoreError::Unavailable) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
-                Err(StoreError::Unavailable) if urgency == Urgency::Ingest => return Err(ServiceError::Busy),
-                Err(error) => return Err(error.into()),
+                Err(error) => error,
+            };
+            if error.needs_reopening() {
+                store.heal();
+            } else if !matches!(error, StoreError::Unavailable) {
+                return Err(error.into());
             }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(if urgency == Urgency::Ingest { ServiceError::Busy } else { error.into() });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -187,8 +196,12 @@ impl Service {
         T: Send + 'static,
         F: FnOnce(&Snapshot) -> Result<T, ServiceError> + Send + 'static,
     {
-        let (_, snapshot) = self.snapshot(Urgency::Urgent).await?;
-        blocking(move || question(&snapshot)).await
+        let (store, snapshot) = self.snapshot(Urgency::Urgent).await?;
+        let answer = blocking(move || question(&snapshot)).await;
+        if matches!(answer, Err(ServiceError::Ill(_))) {
+            store.heal();
+        }
+        answer
     }
 
     async fn write<T, F>(&self, change: F) -> Result<T, ServiceError>
@@ -196,7 +209,7 @@ impl Service {
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        Ok(self.store(Urgency::Urgent).await?.write(Urgency::Urgent, change).await?)
+        Ok(self.store(Urgency::Urgent).await?.write(change).await?)
     }
 }
 

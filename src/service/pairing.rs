@@ -1,12 +1,17 @@
 //! Whether the frames folder is this store's own. An empty mount point must not be taken for an
 //! empty folder, nor another store's frames for ours.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
-use crate::media::frames::Pairing;
+use crate::media::frames::{FramesFolder, Pairing};
 use crate::store::Urgency;
 
 use super::{INGEST_PATIENCE, Service, ServiceError, blocking};
+
+/// How long after a failure the folder is looked at again: a volume may be mounted late.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// What stands between the frames folder and its use; a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,56 +64,68 @@ impl PairingState {
 }
 
 impl Service {
-    /// Pairs the frames folder with the store where neither was paired before, and sweeps the
-    /// store's own temporary names. Until this is done, frames are not written.
-    ///
-    /// # Errors
-    /// When the store cannot say what it knows. A folder that cannot be used is no error: the store
-    /// then keeps detections without pictures, and says so in `/health`.
-    pub async fn pair_frames(&self) -> Result<(), ServiceError> {
-        let (store, snapshot) = self.snapshot(Urgency::Urgent).await?;
-        let was_paired = snapshot.are_frames_paired()?;
+    /// Pairs the frames folder with the store where neither was paired before, and sweeps the store's own
+    /// temporary names; tries again until the folder can be used. Meanwhile the store keeps detections without
+    /// pictures, and says so in `/health`.
+    pub async fn pair_frames(&self) {
+        let mut stopping = self.inner.stopping.subscribe();
+        loop {
+            let state = match self.try_to_pair().await {
+                Ok(()) => State::Usable,
+                Err(problem) => State::Unusable(problem),
+            };
+            let is_news = *self.inner.pairing.0.borrow() != state;
+            if let State::Unusable(problem) = &state
+                && is_news
+            {
+                tracing::error!("{problem} Detections are kept without pictures meanwhile.");
+            }
+            let is_done = state == State::Usable;
+            self.inner.pairing.0.send_replace(state);
+            if is_done {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+
+    async fn try_to_pair(&self) -> Result<(), String> {
+        let unclear = |error: ServiceError| format!("The store cannot say whose frames folder it has: {error}.");
+        let (store, snapshot) = self.snapshot(Urgency::Urgent).await.map_err(unclear)?;
+        let was_paired = snapshot.are_frames_paired().map_err(|error| unclear(error.into()))?;
         drop(snapshot);
         let frames = self.inner.frames.clone();
         let uuid = store.identity().uuid.clone();
-        let root = frames.root().display().to_string();
-        let paired = blocking(move || {
-            let pairing = match frames.pairing(&uuid) {
-                Ok(pairing) => pairing,
-                Err(error) => return Ok(Err(format!("The frames folder {root} cannot be read: {error}."))),
-            };
-            let done = match pairing {
-                Pairing::Paired => frames.prepare(),
-                Pairing::Unmarked if !was_paired => frames.pair(&uuid),
-                Pairing::Unmarked => {
-                    return Ok(Err(format!(
-                        "The frames folder {root} is not the one that this store was paired with: it carries no mark. Is its volume \
-                         mounted? If the folder is right after all, write {uuid} into the file \\store in it, and restart."
-                    )));
-                }
-                Pairing::Foreign(other) => {
-                    return Ok(Err(format!(
-                        "The frames folder {root} belongs to another store ({other}): set [frames] storage_path to this store's own, \
-                         or put that store's database back."
-                    )));
-                }
-            };
-            Ok(done.map_err(|error| format!("The frames folder {root} cannot be written: {error}.")))
-        })
-        .await?;
-        let state = match paired {
-            Ok(()) => {
-                if !was_paired {
-                    self.write(|tx| tx.set_frames_paired()).await?;
-                }
-                State::Usable
-            }
-            Err(problem) => {
-                tracing::error!("{problem} Detections are kept without pictures meanwhile.");
-                State::Unusable(problem)
-            }
-        };
-        self.inner.pairing.0.send_replace(state);
+        let paired = blocking(move || Ok(pair(&frames, &uuid, was_paired))).await;
+        paired.map_err(unclear)??;
+        if !was_paired {
+            self.write(|tx| tx.set_frames_paired()).await.map_err(unclear)?;
+        }
         Ok(())
     }
+}
+
+fn pair(frames: &FramesFolder, uuid: &str, was_paired: bool) -> Result<(), String> {
+    let root = frames.root().display();
+    let pairing = frames.pairing(uuid).map_err(|error| format!("The frames folder {root} cannot be read: {error}."))?;
+    let done = match pairing {
+        Pairing::Paired => frames.prepare(),
+        Pairing::Unmarked if !was_paired => frames.pair(uuid),
+        Pairing::Unmarked => {
+            return Err(format!(
+                "The frames folder {root} is not the one that this store was paired with: it carries no mark. Is its volume \
+                 mounted? If the folder is right after all, write {uuid} into the file \\store in it."
+            ));
+        }
+        Pairing::Foreign(other) => {
+            return Err(format!(
+                "The frames folder {root} belongs to another store ({other}): set [frames] storage_path to this store's own, \
+                 or put that store's database back."
+            ));
+        }
+    };
+    done.map_err(|error| format!("The frames folder {root} cannot be written: {error}."))
 }

@@ -93,6 +93,7 @@ impl Transaction<'_> {
                 old.push(seq.value());
             }
         }
+        self.changed |= !old.is_empty();
         for seq in &old {
             self.tombstones.remove(seq)?;
             self.forget(*seq)?;

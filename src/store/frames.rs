@@ -9,6 +9,9 @@ use super::record::{self, FrameRecord};
 use super::tables::BEATEN_FRAMES;
 use super::{Snapshot, StoreError, Transaction};
 
+/// A file that no detection shows any more, and the session in whose folder it lies.
+pub type BeatenFrame = (SessionId, String);
+
 /// What is known of a frame's file when it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameFile {
@@ -51,9 +54,11 @@ impl Transaction<'_> {
                 frame.shown_by -= 1;
                 self.frames.insert((session, file), record::encode_frame(frame)?.as_slice())?;
             }
-            _ => {
+            known => {
                 self.frames.remove((session, file))?;
                 self.beaten_frames.insert((id.as_str(), file), ())?;
+                self.beaten.0.push((id.clone(), file.to_owned()));
+                self.beaten.1 += known.map_or(0, |frame| frame.bytes);
             }
         }
         Ok(())
@@ -64,8 +69,22 @@ impl Transaction<'_> {
         Ok(self.frame(at.number, file)?.is_some())
     }
 
+    /// Queues `file` for deletion, unless a detection of the session `id` shows it.
+    pub fn beat_unless_shown(&mut self, id: &SessionId, file: &str) -> Result<(), StoreError> {
+        let at = self.session(id)?.map(|(at, _)| at);
+        if let Some(at) = at
+            && self.is_frame_shown(at, file)?
+        {
+            return Ok(());
+        }
+        self.changed = true;
+        self.beaten_frames.insert((id.as_str(), file), ())?;
+        self.beaten.0.push((id.clone(), file.to_owned()));
+        Ok(())
+    }
+
     /// Takes deleted files off the queue of beaten frames.
-    pub fn forget_beaten(&mut self, files: &[(SessionId, String)]) -> Result<(), StoreError> {
+    pub fn forget_beaten(&mut self, files: &[BeatenFrame]) -> Result<(), StoreError> {
         self.changed = true;
         for (session, file) in files {
             self.beaten_frames.remove((session.as_str(), file.as_str()))?;

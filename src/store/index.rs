@@ -78,15 +78,24 @@ impl Cursor for AnyOf {
     }
 }
 
-/// The keys that are in all of some sets.
-pub struct AllOf(pub Vec<Box<dyn Cursor>>);
+/// The keys from `lowest` on that are in all of some sets. The sparsest set belongs first.
+pub struct AllOf {
+    /// The sets.
+    pub cursors: Vec<Box<dyn Cursor>>,
+    /// Where the walk ends: two large sets that never meet would be walked to their ends.
+    pub lowest: SessionKey,
+}
 
 impl Cursor for AllOf {
     fn seek(&mut self, mut bound: SessionKey) -> Result<Option<SessionKey>, StoreError> {
         'candidate: loop {
-            for cursor in &mut self.0 {
+            if bound < self.lowest {
+                return Ok(None);
+            }
+            for cursor in &mut self.cursors {
                 match cursor.seek(bound)? {
                     None => return Ok(None),
+                    Some(key) if key < self.lowest => return Ok(None),
                     Some(key) if key < bound => {
                         bound = key;
                         continue 'candidate;

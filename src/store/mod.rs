@@ -21,11 +21,11 @@ mod transaction;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::ids::TrackId;
 use crate::domain::query::SessionKey;
@@ -34,11 +34,11 @@ use crate::runtime::clock::Clock;
 
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
-pub use frames::FrameFile;
+pub use frames::{BeatenFrame, FrameFile};
 pub use schema::Identity;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
-pub use writer::Urgency;
+pub use writer::{Announcement, Urgency};
 
 use database::Handle;
 use lock::FolderLock;
@@ -85,6 +85,9 @@ struct Shared {
     /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
     last_commit_ms: AtomicU64,
     tombstone_age: Duration,
+    /// Beaten since they were last taken, and a word to whoever takes them.
+    beaten: Mutex<(Vec<BeatenFrame>, u64)>,
+    beaten_news: Notify,
     _lock: FolderLock,
 }
 
@@ -112,6 +115,8 @@ impl Store {
             head: watch::Sender::new(head),
             last_commit_ms: AtomicU64::new(0),
             tombstone_age: options.tombstone_age,
+            beaten: Mutex::default(),
+            beaten_news: Notify::new(),
             _lock: lock,
         });
         let writer = Writer::start(Arc::clone(&shared))?;
@@ -150,14 +155,25 @@ impl Store {
     /// an answer, never a reason to roll back.
     ///
     /// # Errors
-    /// [`WriteError::Busy`] when the queue is full (only for [`Urgency::Ingest`]),
     /// [`WriteError::Full`] when the disk is, [`WriteError::Failed`] otherwise.
-    pub async fn write<T, F>(&self, urgency: Urgency, change: F) -> Result<T, WriteError>
+    pub async fn write<T, F>(&self, change: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.inner.writer.submit(urgency, change).await
+        self.inner.writer.submit(Urgency::Urgent, None, change).await
+    }
+
+    /// [`Store::write`] of an ingest that was `announced`.
+    ///
+    /// # Errors
+    /// As [`Store::write`], and [`WriteError::Busy`] when the queue is full.
+    pub async fn write_announced<T, F>(&self, announced: Announcement, change: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.submit(Urgency::Ingest, Some(announced), change).await
     }
 
     /// [`Store::write`] for a thread outside of tokio; waits for room in the queue.
@@ -194,6 +210,22 @@ impl Store {
         self.inner.shared.head.subscribe()
     }
 
+    /// Frames that were committed as beaten since this was last called, and their bytes.
+    pub fn take_beaten(&self) -> (Vec<BeatenFrame>, u64) {
+        std::mem::take(&mut *self.inner.shared.beaten.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when there may be something to take.
+    pub async fn beaten(&self) {
+        self.inner.shared.beaten_news.notified().await;
+    }
+
+    /// Tells the writer that an ingest is about to come, until the result is dropped: it may wait a
+    /// little to take both in one commit.
+    pub fn announce(&self) -> Announcement {
+        self.inner.writer.announce()
+    }
+
     /// Changes that wait for the writer.
     pub fn queue_depth(&self) -> usize {
         self.inner.writer.depth()
@@ -209,6 +241,11 @@ impl Store {
     /// Whether reads and writes are answered; false while the database is being healed.
     pub fn is_ready(&self) -> bool {
         self.inner.shared.handle.is_open()
+    }
+
+    /// Has the database opened again: a reader met an error after which it answers nothing more.
+    pub fn heal(&self) {
+        self.inner.writer.heal();
     }
 
     /// Whether the disk is too full for frames: the reserve is given up, or could not be made.

@@ -157,11 +157,8 @@ impl Snapshot {
         }
         let Some(filters) = self.filters(query)? else { return Ok(false) };
         let sessions = self.table(SESSIONS)?;
-        let mut walk = |cursor: &mut dyn Cursor, mut bound: SessionKey, lowest: SessionKey| {
+        let mut walk = |cursor: &mut AllOf, mut bound: SessionKey| {
             while let Some(at) = cursor.seek(bound)? {
-                if at < lowest {
-                    break;
-                }
                 let bytes = sessions.get(raw(at))?;
                 let bytes = bytes
                     .ok_or_else(|| StoreError::Record(format!("an index names session {}, which is not there", at.number)))?;
@@ -176,16 +173,23 @@ impl Snapshot {
         };
 
         // First what began within the window, where nearly everything belongs to the answer …
-        let mut filters = AllOf(filters);
-        let stopped =
-            if filters.0.is_empty() { walk(&mut self.all_sessions()?, bound, from)? } else { walk(&mut filters, bound, from)? };
+        let is_plain = filters.is_empty();
+        let mut filters = AllOf { cursors: filters, lowest: from };
+        if is_plain {
+            filters.cursors.push(Box::new(self.all_sessions()?));
+        }
+        let stopped = walk(&mut filters, bound)?;
         if stopped || query.window.is_none() {
             return Ok(stopped);
         }
         // … then what began before it and lasted into it.
         let Some(before) = from.before() else { return Ok(false) };
-        filters.0.push(Box::new(self.reaching(from)?));
-        walk(&mut filters, bound.min(before), SessionKey::MIN)
+        if is_plain {
+            filters.cursors.clear();
+        }
+        filters.cursors.insert(0, Box::new(self.reaching(from)?));
+        filters.lowest = SessionKey::MIN;
+        walk(&mut filters, bound.min(before))
     }
 
     /// One cursor for each thing asked for besides the window; `None` where nothing can fit.

@@ -10,6 +10,8 @@ use crate::domain::ids::TrackId;
 use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 
+/// After a failed commit, touches wait so much longer.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A touch is committed at once when so many tracks hold one.
 const MAX_HELD: usize = 50_000;
 
@@ -87,6 +89,14 @@ impl Touches {
         let state = self.lock();
         let since = state.since?;
         Some(if state.tracks >= MAX_HELD { since } else { since + self.interval })
+    }
+
+    /// Lets what is held wait anew, after a commit of it failed.
+    pub fn postpone(&self) {
+        let mut state = self.lock();
+        if state.since.is_some() {
+            state.since = Some(Instant::now() + AFTER_FAILURE);
+        }
     }
 
     /// Forgets what was `committed`. A touch that has grown meanwhile stays.

@@ -1,7 +1,6 @@
 //! One write transaction, with every table open. The nouns' files beside this one add their verbs.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
@@ -9,6 +8,7 @@ use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
+use super::frames::BeatenFrame;
 use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
@@ -37,9 +37,10 @@ pub struct Transaction<'t> {
     /// Sessions that this transaction writes to; their held touches go along.
     pub(super) written: HashMap<u64, SessionKey>,
     pub(super) now: Timestamp,
+    /// Frames that this transaction added to the queue of beaten ones, and their bytes.
+    pub(super) beaten: (Vec<BeatenFrame>, u64),
     /// Whether there is anything to commit.
     pub(super) changed: bool,
-    pub(super) folders: BTreeSet<PathBuf>,
 }
 
 impl<'t> Transaction<'t> {
@@ -67,22 +68,14 @@ impl<'t> Transaction<'t> {
             head: newest.max(floor),
             written: HashMap::new(),
             now,
+            beaten: (Vec::new(), 0),
             changed: false,
-            folders: BTreeSet::new(),
         })
     }
 
     /// The moment of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
-    }
-
-    /// Has `folder` synced before the commit, once however often it is asked: the names in it
-    /// must be durable before a row gives them.
-    pub fn sync_folder(&mut self, folder: &Path) {
-        if !self.folders.contains(folder) {
-            self.folders.insert(folder.to_owned());
-        }
     }
 
     /// Remembers that the frames folder carries this store's UUID.

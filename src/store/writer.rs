@@ -2,9 +2,8 @@
 //! once and answers them all.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +18,8 @@ use crate::domain::query::SessionKey;
 const MAX_WAITING_INGESTS: usize = 1024;
 /// Ingests taken into one transaction.
 const MAX_BATCH: usize = 256;
+/// Ingests wait no longer than this for others that are on their way.
+const MAX_GATHER: Duration = Duration::from_millis(10);
 /// How long a lazy change may wait for another commit to ride along with.
 const LAZY_WITHIN: Duration = Duration::from_secs(5);
 /// How often the reserve is looked after, and how often while it is missing.
@@ -47,8 +48,6 @@ pub enum Urgency {
 trait Job: Send {
     fn apply(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError>;
     fn finish(self: Box<Self>, outcome: Result<(), WriteError>);
-    /// Whether nobody waits for the answer any more.
-    fn is_abandoned(&self) -> bool;
 }
 
 struct Asked<T, F> {
@@ -73,10 +72,6 @@ where
         // The one who asked may be gone; the change is made all the same.
         let _ = reply.send(answer);
     }
-
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
 }
 
 struct Lazy<F>(F);
@@ -91,14 +86,11 @@ impl<F: FnMut(&mut Transaction<'_>) -> Result<(), StoreError> + Send> Job for La
             tracing::warn!(%error, "a deferred change was not made");
         }
     }
-
-    fn is_abandoned(&self) -> bool {
-        false
-    }
 }
 
 struct Pending {
     urgency: Urgency,
+    is_lazy: bool,
     job: Box<dyn Job>,
 }
 
@@ -108,6 +100,8 @@ struct Waiting {
     ingest: VecDeque<Box<dyn Job>>,
     lazy: Vec<Box<dyn Job>>,
     lazy_since: Option<Instant>,
+    /// A reader met an error after which redb answers nothing more.
+    is_ill: bool,
     stopping: bool,
 }
 
@@ -115,6 +109,20 @@ struct Waiting {
 struct Queue {
     waiting: Mutex<Waiting>,
     news: Condvar,
+    /// Ingests that are writing their frames and will be in the queue in a moment.
+    announced: AtomicUsize,
+}
+
+/// Says that an ingest is about to come, until it is dropped.
+pub struct Announcement(Arc<Queue>);
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        if self.0.announced.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let _waiting = self.0.lock();
+            self.0.news.notify_one();
+        }
+    }
 }
 
 impl Queue {
@@ -134,16 +142,22 @@ impl Writer {
     pub(super) fn start(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::default());
         let worker = Worker { queue: Arc::clone(&queue), shared: Arc::clone(&shared) };
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            // Without its writer the daemon would keep clients waiting for good; systemd starts it anew.
+            if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
+                std::process::abort();
+            }
+        })?;
         Ok(Self { queue, shared, thread: Mutex::new(Some(thread)) })
     }
 
-    pub async fn submit<T, F>(&self, urgency: Urgency, change: F) -> Result<T, WriteError>
+    pub async fn submit<T, F>(&self, urgency: Urgency, announced: Option<Announcement>, change: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let mut answer = self.push(urgency, change)?;
+        drop(announced);
         let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { URGENT_PATIENCE };
         loop {
             match tokio::time::timeout(patience, &mut answer).await {
@@ -197,9 +211,20 @@ impl Writer {
         }
     }
 
+    pub fn announce(&self) -> Announcement {
+        self.queue.announced.fetch_add(1, Ordering::Relaxed);
+        Announcement(Arc::clone(&self.queue))
+    }
+
     /// Makes the thread look at the touches again.
     pub fn wake(&self) {
         let _waiting = self.queue.lock();
+        self.queue.news.notify_one();
+    }
+
+    /// Has the database opened again, as after a failed commit.
+    pub fn heal(&self) {
+        self.queue.lock().is_ill = true;
         self.queue.news.notify_one();
     }
 
@@ -229,6 +254,7 @@ struct Worker {
 }
 
 enum Round {
+    Heal,
     Commit { jobs: Vec<Pending>, all_touches: bool },
     Upkeep,
     Stop { lazy: Vec<Pending> },
@@ -251,14 +277,21 @@ impl Worker {
         self.shared.reserve.renew();
         let mut upkeep = Instant::now() + UPKEEP_EVERY;
         let mut tombstones = Instant::now();
+        let mut gather = Duration::ZERO;
         loop {
             if Instant::now() >= tombstones {
                 tombstones = Instant::now() + TOMBSTONES_EVERY;
                 self.drop_tombstones();
             }
-            match self.next(upkeep.min(tombstones)) {
-                Round::Commit { jobs, all_touches } => self.commit(jobs, all_touches),
+            match self.next(upkeep.min(tombstones), gather) {
+                Round::Commit { jobs, all_touches } => {
+                    let begun = Instant::now();
+                    self.commit(jobs, all_touches);
+                    // A commit that is shared is one that is saved: waiting pays for about as long as one takes.
+                    gather = begun.elapsed().min(MAX_GATHER);
+                }
                 Round::Stop { lazy } => return self.commit(lazy, true),
+                Round::Heal => self.heal(),
                 Round::Upkeep => {}
             }
             if Instant::now() >= upkeep {
@@ -269,19 +302,33 @@ impl Worker {
         }
     }
 
-    fn next(&self, upkeep: Instant) -> Round {
+    /// Waits for something to do. `gather` is how long ingests wait for others that are announced.
+    fn next(&self, upkeep: Instant, gather: Duration) -> Round {
         let mut waiting = self.queue.lock();
+        let mut gathering = None;
         loop {
             let now = Instant::now();
+            let is_alone = waiting.urgent.is_empty() && !waiting.ingest.is_empty() && waiting.ingest.len() < MAX_BATCH;
+            if is_alone && self.queue.announced.load(Ordering::Relaxed) > 0 {
+                let until = *gathering.get_or_insert(now + gather);
+                if now < until {
+                    waiting = self.queue.news.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+            }
+            if std::mem::take(&mut waiting.is_ill) {
+                return Round::Heal;
+            }
             let touches_due = self.shared.touches.due();
             let lazy_due = waiting.lazy_since.map(|since| since + LAZY_WITHIN);
             let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
             let asked = !waiting.urgent.is_empty() || !waiting.ingest.is_empty();
             if asked || is_due(touches_due) || is_due(lazy_due) {
-                let mut jobs: Vec<_> = waiting.urgent.drain(..).map(|job| Pending { urgency: Urgency::Urgent, job }).collect();
+                let mut jobs: Vec<_> =
+                    waiting.urgent.drain(..).map(|job| Pending { urgency: Urgency::Urgent, is_lazy: false, job }).collect();
                 jobs.extend(take_lazy(&mut waiting));
                 let ingests = waiting.ingest.len().min(MAX_BATCH);
-                jobs.extend(waiting.ingest.drain(..ingests).map(|job| Pending { urgency: Urgency::Ingest, job }));
+                jobs.extend(waiting.ingest.drain(..ingests).map(|job| Pending { urgency: Urgency::Ingest, is_lazy: false, job }));
                 return Round::Commit { jobs, all_touches: is_due(touches_due) };
             }
             if waiting.stopping {
@@ -299,8 +346,7 @@ impl Worker {
     fn commit(&self, mut jobs: Vec<Pending>, all_touches: bool) {
         let mut healed = 0;
         loop {
-            jobs.retain(|pending| !pending.job.is_abandoned());
-            match self.attempt(&mut jobs, all_touches) {
+            match self.attempt(&mut jobs, all_touches, healed > 0) {
                 Ok(()) => {
                     for pending in jobs {
                         pending.job.finish(Ok(()));
@@ -314,29 +360,33 @@ impl Worker {
                 Err(Failure::OfStore(error)) => {
                     tracing::error!(%error, "a commit failed");
                     let full = error.is_disk_full();
+                    let mut took_ingests = false;
                     if full {
                         // What is left may use the reserve.
                         let (ingests, others): (Vec<_>, Vec<_>) =
                             jobs.into_iter().partition(|pending| pending.urgency == Urgency::Ingest);
-                        answer_all(ingests, || WriteError::Full);
+                        took_ingests = !ingests.is_empty();
+                        self.give_up(ingests, || WriteError::Full);
                         jobs = others;
                     }
                     let found_room = full && self.shared.reserve.release();
                     if error.needs_reopening() {
-                        self.heal(&mut jobs);
+                        self.heal();
                     }
                     healed += 1;
-                    if healed > 2 || (full && !found_room) {
+                    if healed > 2 || (full && !found_room && !took_ingests) {
                         let reason = error.to_string();
-                        return answer_all(jobs, || if full { WriteError::Full } else { WriteError::Failed(reason.clone()) });
+                        self.shared.touches.postpone();
+                        return self.give_up(jobs, || if full { WriteError::Full } else { WriteError::Failed(reason.clone()) });
                     }
                 }
             }
         }
     }
 
-    /// One transaction over all of `jobs`.
-    fn attempt(&self, jobs: &mut [Pending], all_touches: bool) -> Result<(), Failure> {
+    /// One transaction over all of `jobs`. `again` after a commit that failed and may have taken hold all the
+    /// same: then it is only durable once a further one is.
+    fn attempt(&self, jobs: &mut [Pending], all_touches: bool, again: bool) -> Result<(), Failure> {
         let database = self.shared.handle.get()?;
         let mut txn = database.begin_write()?;
         txn.set_quick_repair(true);
@@ -351,12 +401,9 @@ impl Worker {
             }
         }
         let committed = self.carry_touches(&mut tx, all_touches)?;
-        let (changed, head, folders) = (tx.changed, tx.head, std::mem::take(&mut tx.folders));
+        let (changed, head, beaten) = (tx.changed, tx.head, std::mem::take(&mut tx.beaten));
         drop(tx);
-        if changed {
-            for folder in folders {
-                File::open(folder)?.sync_all()?;
-            }
+        if changed || again {
             txn.commit()?;
             let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
             self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
@@ -366,6 +413,13 @@ impl Worker {
         self.shared.touches.settle(&committed);
         if head != before {
             self.shared.head.send_replace(head);
+        }
+        if !beaten.0.is_empty() {
+            let mut all = self.shared.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+            all.0.extend(beaten.0);
+            all.1 += beaten.1;
+            drop(all);
+            self.shared.beaten_news.notify_one();
         }
         Ok(())
     }
@@ -383,18 +437,33 @@ impl Worker {
         Ok(carried)
     }
 
-    /// Opens the database again, for as long as it takes or until nobody waits and the daemon stops.
-    fn heal(&self, jobs: &mut Vec<Pending>) {
+    /// Opens the database again, for as long as it takes or until the daemon stops.
+    fn heal(&self) {
+        let mut told = false;
         loop {
             match self.shared.handle.reopen() {
                 Ok(()) => return tracing::warn!("the database was opened again"),
-                Err(error) => tracing::error!(%error, "the database cannot be opened again; trying on"),
+                Err(error) if !told => tracing::error!(%error, "the database cannot be opened again; trying on"),
+                Err(_) => {}
             }
-            jobs.retain(|pending| !pending.job.is_abandoned());
+            told = true;
             if self.queue.lock().stopping {
                 return;
             }
             std::thread::sleep(HEAL_EVERY);
+        }
+    }
+
+    /// Answers `jobs` with `error`; deferred ones wait for better times.
+    fn give_up(&self, jobs: Vec<Pending>, error: impl Fn() -> WriteError) {
+        for pending in jobs {
+            if pending.is_lazy {
+                let mut waiting = self.queue.lock();
+                waiting.lazy.push(pending.job);
+                waiting.lazy_since.get_or_insert_with(Instant::now);
+            } else {
+                pending.job.finish(Err(error()));
+            }
         }
     }
 
@@ -404,6 +473,7 @@ impl Worker {
         self.commit(
             vec![Pending {
                 urgency: Urgency::Urgent,
+                is_lazy: false,
                 job: Box::new(Lazy(move |tx: &mut Transaction<'_>| {
                     while tx.drop_tombstones(before, TOMBSTONES_AT_ONCE)? == TOMBSTONES_AT_ONCE {}
                     Ok(())
@@ -416,11 +486,5 @@ impl Worker {
 
 fn take_lazy(waiting: &mut Waiting) -> Vec<Pending> {
     waiting.lazy_since = None;
-    waiting.lazy.drain(..).map(|job| Pending { urgency: Urgency::Urgent, job }).collect()
-}
-
-fn answer_all(jobs: Vec<Pending>, error: impl Fn() -> WriteError) {
-    for pending in jobs {
-        pending.job.finish(Err(error()));
-    }
+    waiting.lazy.drain(..).map(|job| Pending { urgency: Urgency::Urgent, is_lazy: true, job }).collect()
 }

@@ -38,9 +38,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// The journal under systemd, text on a terminal, JSON otherwise.
-    pub fn suitable() -> Self {
-        if std::env::var_os("JOURNAL_STREAM").is_some() {
+    /// The journal where standard output leads there (as systemd arranges it, which `JOURNAL_STREAM` then names
+    /// by device and inode), text on a terminal, JSON otherwise.
+    fn suitable() -> Self {
+        let stdout = rustix::fs::fstat(std::io::stdout()).map(|file| format!("{}:{}", file.st_dev, file.st_ino));
+        let journal = std::env::var("JOURNAL_STREAM");
+        if stdout.is_ok_and(|stdout| journal.is_ok_and(|journal| journal == stdout)) {
             Self::Journald
         } else if std::io::stdout().is_terminal() {
             Self::Text
@@ -70,12 +73,15 @@ enum Message {
     Finish,
 }
 
-/// Starts the log for the whole process.
+/// Starts the log for the whole process, in `format` or else in a suitable one.
 ///
 /// # Errors
 /// A sentence, where the journal is not there or a log was started before.
-pub fn start(level: Level, format: Format) -> Result<Log, String> {
-    let mut sink = Sink::open(format)?;
+pub fn start(level: Level, format: Option<Format>) -> Result<Log, String> {
+    let mut sink = match format {
+        Some(format) => Sink::open(format)?,
+        None => Sink::open(Format::suitable()).or_else(|_| Sink::open(Format::Json))?,
+    };
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     let (finished, done) = mpsc::channel();
     let write = move || {
