@@ -33,6 +33,9 @@ fn main() {
     }
 }
 
+/// A request's target, by its number.
+type Target = Box<dyn Fn(u64) -> String + Sync>;
+
 /// Median and 99th percentile of each lookup, in microseconds.
 fn measure(sessions: u64) -> Vec<(&'static str, f64, f64)> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -57,7 +60,7 @@ fn measure(sessions: u64) -> Vec<(&'static str, f64, f64)> {
     Client::new(daemon.address).get("/sessions?limit=1");
     println!(
         "  {:.1} MiB; {} ms from exec after kill -9 to the first list",
-        bytes as f64 / 1048576.0,
+        bytes as f64 / 1_048_576.0,
         started.elapsed().as_millis()
     );
 
@@ -70,7 +73,7 @@ fn measure(sessions: u64) -> Vec<(&'static str, f64, f64)> {
         let from = (n * 7919) % sessions * APART;
         format!("from={}&to={}", time(from), time(from + 600))
     };
-    let lookups: Vec<(&str, Box<dyn Fn(u64) -> String + Sync>)> = vec![
+    let lookups: Vec<(&str, Target)> = vec![
         ("list, newest 50", Box::new(|_| "/sessions?limit=50".into())),
         ("range, 10 minutes", Box::new(move |n| format!("/sessions/range?{}&limit=50", window(n)))),
         ("class, common", Box::new(|_| "/sessions?classes=person&limit=50".into())),

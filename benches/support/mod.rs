@@ -156,6 +156,7 @@ pub fn ingest(meta: &str, frame: &[u8]) -> Vec<u8> {
 /// The value below which `share` of `times` lie.
 pub fn quantile(times: &mut [Duration], share: f64) -> Duration {
     times.sort_unstable();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let at = ((times.len() as f64 - 1.0) * share).round() as usize;
     times[at]
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::Future as _;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -48,10 +48,13 @@ impl Drop for Busy {
     }
 }
 
+/// A file, and what was read from it.
+type Read = io::Result<(File, Vec<u8>)>;
+
 struct FilePiece {
     file: Option<File>,
     left: u64,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<JoinHandle<Read>>,
 }
 
 impl Outgoing {
@@ -98,7 +101,7 @@ impl FilePiece {
             let wanted = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
             self.reading = Some(tokio::task::spawn_blocking(move || {
                 let mut chunk = vec![0; wanted];
-                let read = file.read(&mut chunk)?;
+                let read = io::Read::read(&mut file, &mut chunk)?;
                 chunk.truncate(read);
                 Ok((file, chunk))
             }));

@@ -64,7 +64,7 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-/// localhost, 127.0.0.1 and [::1] are one host by several names.
+/// `localhost`, `127.0.0.1` and `[::1]` are one host by several names.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

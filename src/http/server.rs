@@ -113,7 +113,9 @@ impl Server {
         if drained.await.is_err() {
             let left: Vec<_> = self.lock().values().cloned().collect();
             tracing::warn!("{} connections are closed in the middle of a request", left.len());
-            left.iter().for_each(|activity| activity.evict());
+            for activity in left {
+                activity.evict();
+            }
         }
     }
 

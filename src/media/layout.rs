@@ -14,14 +14,18 @@ use std::path::{Path, PathBuf};
 use crate::domain::ids::SessionId;
 use crate::domain::time::Timestamp;
 
+/// A session id cannot hold a backslash.
+const MARKER: &str = "\\store";
+const TEMPORARY: &str = "\\tmp";
+
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
-    frames.join("\\store")
+    frames.join(MARKER)
 }
 
 /// The folder of frames that are being written.
 pub fn frames_temporary(frames: &Path) -> PathBuf {
-    frames.join("\\tmp")
+    frames.join(TEMPORARY)
 }
 
 /// The folder of a session's frames.

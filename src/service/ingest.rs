@@ -61,7 +61,7 @@ impl Service {
             Plan::Commit(frame, written, announced) => (frame, written, announced),
         };
         let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
-        let ingested = store.write_announced(announced, move |tx| apply(tx, &frame, written.as_mut())).await;
+        let ingested = store.write_announced(announced, move |tx| apply(tx, &frame, &mut written)).await;
         if ingested.is_err()
             && let Some((session, file)) = file
         {
@@ -109,7 +109,7 @@ fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame
 fn apply(
     tx: &mut Transaction<'_>,
     frame: &Frame,
-    written: Option<&mut (UnnamedFrame, FrameFile)>,
+    written: &mut Option<(UnnamedFrame, FrameFile)>,
 ) -> Result<Option<Ingested>, StoreError> {
     let Some((at, mut session)) = tx.session(&frame.session)? else { return Ok(None) };
     let mut merge = Merge::new(frame, written.as_ref().map(|(written, _)| written.name().to_owned()), tx.now());

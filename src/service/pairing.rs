@@ -92,6 +92,8 @@ impl Service {
         }
     }
 
+    // The method itself in the closure's place is not general enough for the compiler.
+    #[expect(clippy::redundant_closure_for_method_calls)]
     async fn try_to_pair(&self) -> Result<(), String> {
         let unclear = |error: ServiceError| format!("The store cannot say whose frames folder it has: {error}.");
         let (store, snapshot) = self.snapshot(Urgency::Urgent).await.map_err(unclear)?;

@@ -21,10 +21,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a full disk (or quota) is behind it.
     pub fn is_disk_full(&self) -> bool {
-        let error = match self {
-            Self::Database(redb::Error::Io(error)) | Self::File(error) => error,
-            _ => return false,
-        };
+        let (Self::Database(redb::Error::Io(error)) | Self::File(error)) = self else { return false };
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
