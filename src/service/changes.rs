@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::store::{FeedError, FeedPage, Urgency};
 
-use super::{Service, ServiceError, blocking};
+use super::{Service, ServiceError};
 
 impl Service {
     /// The feed's epoch, and at most `limit` entries after `since`; where there are none yet, waits
@@ -26,14 +26,13 @@ impl Service {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
             head.borrow_and_update();
-            let (_, snapshot) = self.snapshot(Urgency::Urgent).await?;
-            let page = blocking(move || {
+            let page = self.read(move |snapshot| {
                 snapshot.changes(since, limit).map_err(|error| match error {
                     FeedError::Restarted => ServiceError::Restarted,
                     FeedError::Store(error) => error.into(),
                 })
-            })
-            .await?;
+            });
+            let page = page.await?;
             if !page.changes.is_empty() || tokio::time::Instant::now() >= deadline || *stopping.borrow() {
                 return Ok((mine, page));
             }

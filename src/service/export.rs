@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::domain::wire::{DetectionJson, Form, SessionJson};
-use crate::store::{Change, FeedError, Snapshot, StoreError, Urgency};
+use crate::store::{Change, FeedError, Snapshot, StoreError};
 
-use super::{Service, ServiceError, blocking};
+use super::{Service, ServiceError};
 
 /// Feed entries read in one snapshot.
 const AT_ONCE: usize = 500;
@@ -27,8 +27,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Restarted`] where `since` is not a place in this feed.
     pub async fn export(&self, since: u64) -> Result<(u64, Option<Piece>), ServiceError> {
-        let (_, snapshot) = self.snapshot(Urgency::Urgent).await?;
-        blocking(move || Ok((snapshot.feed_head()?, export_some(&snapshot, since)?))).await
+        self.read(move |snapshot| Ok((snapshot.feed_head()?, export_some(snapshot, since)?))).await
     }
 }
 

@@ -58,11 +58,11 @@ impl Service {
     /// How the daemon is, as far as can be told without waiting for the store.
     pub async fn health(&self) -> Health {
         let service = self.clone();
-        let told = blocking(move || Ok(service.look())).await;
+        let told = blocking(move || Ok(service.examine())).await;
         told.unwrap_or_else(|error| Health { reasons: vec![error.to_string()], ..Health::unknown() })
     }
 
-    fn look(&self) -> Health {
+    fn examine(&self) -> Health {
         let mut health = Health::unknown();
         let inner = &self.inner;
         if inner.settings.has_central_database {

@@ -17,7 +17,7 @@ use crate::media::layout;
 use crate::store::{Announcement, FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
 
 use super::sessions::SESSION_NOT_FOUND;
-use super::{Service, ServiceError, blocking};
+use super::{Service, ServiceError};
 
 /// Bytes that stay free beside a frame, or none is taken.
 const KEEP_FREE_BYTES: u64 = 1 << 20;
@@ -51,12 +51,12 @@ impl Service {
     pub async fn ingest(&self, frame: Frame) -> Result<Ingested, ServiceError> {
         let takes_pictures = frame.jpeg.is_some() && self.inner.pairing.known().await?;
         let frames = takes_pictures.then(|| self.inner.frames.clone());
-        let (store, snapshot) = self.snapshot(Urgency::Ingest).await?;
-        if store.is_disk_full() {
-            return Err(ServiceError::Full);
-        }
-        let planning = store.clone();
-        let (frame, mut written, announced) = match blocking(move || plan(&planning, &snapshot, frames.as_ref(), frame)).await? {
+        let planned = self.look(Urgency::Ingest, move |store, snapshot| {
+            let plan = plan(store, snapshot, frames.as_ref(), frame)?;
+            Ok((store.clone(), plan))
+        });
+        let (store, plan) = planned.await?;
+        let (frame, mut written, announced) = match plan {
             Plan::Done(ingested) => return Ok(ingested),
             Plan::Commit(frame, written, announced) => (frame, written, announced),
         };
@@ -74,6 +74,9 @@ impl Service {
 }
 
 fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame: Frame) -> Result<Plan, ServiceError> {
+    if store.is_disk_full() {
+        return Err(ServiceError::Full);
+    }
     let Some((at, session)) = snapshot.session(&frame.session)? else {
         return Err(ServiceError::NotFound(SESSION_NOT_FOUND));
     };

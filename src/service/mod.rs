@@ -168,15 +168,36 @@ impl Service {
         }
     }
 
-    /// A snapshot, waited for while the database is being healed.
-    async fn snapshot(&self, urgency: Urgency) -> Result<(Store, Snapshot), ServiceError> {
+    /// Runs `work` over a snapshot, on a thread that may block: taking a snapshot alone may wait for a commit's
+    /// sync. While the database is being healed it is waited for.
+    async fn look<T, F>(&self, urgency: Urgency, work: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store, &Snapshot) -> Result<T, ServiceError> + Send + 'static,
+    {
         let store = self.store(urgency).await?;
         let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { PATIENCE };
         let deadline = tokio::time::Instant::now() + patience;
+        let mut work = work;
         loop {
-            let error = match store.read() {
-                Ok(snapshot) => return Ok((store, snapshot)),
-                Err(error) => error,
+            let reading = store.clone();
+            let looked = blocking(move || {
+                Ok(match reading.read() {
+                    Ok(snapshot) => Ok(work(&reading, &snapshot)),
+                    Err(error) => Err((error, work)),
+                })
+            });
+            let error = match looked.await? {
+                Ok(answer) => {
+                    if matches!(answer, Err(ServiceError::Ill(_))) {
+                        store.heal();
+                    }
+                    return answer;
+                }
+                Err((error, unused)) => {
+                    work = unused;
+                    error
+                }
             };
             if error.needs_reopening() {
                 store.heal();
@@ -190,18 +211,13 @@ impl Service {
         }
     }
 
-    /// Runs `question` over a snapshot on a thread that may block.
+    /// [`Service::look`] for a question.
     async fn read<T, F>(&self, question: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
         F: FnOnce(&Snapshot) -> Result<T, ServiceError> + Send + 'static,
     {
-        let (store, snapshot) = self.snapshot(Urgency::Urgent).await?;
-        let answer = blocking(move || question(&snapshot)).await;
-        if matches!(answer, Err(ServiceError::Ill(_))) {
-            store.heal();
-        }
-        answer
+        self.look(Urgency::Urgent, move |_, snapshot| question(snapshot)).await
     }
 
     async fn write<T, F>(&self, change: F) -> Result<T, ServiceError>

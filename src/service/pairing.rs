@@ -96,11 +96,10 @@ impl Service {
     #[expect(clippy::redundant_closure_for_method_calls)]
     async fn try_to_pair(&self) -> Result<(), String> {
         let unclear = |error: ServiceError| format!("The store cannot say whose frames folder it has: {error}.");
-        let (store, snapshot) = self.snapshot(Urgency::Urgent).await.map_err(unclear)?;
-        let was_paired = snapshot.are_frames_paired().map_err(|error| unclear(error.into()))?;
-        drop(snapshot);
+        let asked =
+            self.look(Urgency::Urgent, |store, snapshot| Ok((store.identity().uuid.clone(), snapshot.are_frames_paired()?)));
+        let (uuid, was_paired) = asked.await.map_err(unclear)?;
         let frames = self.inner.frames.clone();
-        let uuid = store.identity().uuid.clone();
         let paired = blocking(move || Ok(pair(&frames, &uuid, was_paired))).await;
         paired.map_err(unclear)??;
         if !was_paired {
