@@ -12,6 +12,7 @@ mod detections;
 mod durability;
 mod errors;
 mod frames;
+mod gone_clients;
 mod gzip;
 mod health;
 mod hooks;
