@@ -1,4 +1,4 @@
-//! Only warp: the URLs, and what goes in and out by them. [`routes`] is the map.
+//! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map.
 
 mod access;
 mod body;
