@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::store::{FeedError, FeedPage, Urgency};
+use crate::store::{FeedPage, Urgency};
 
 use super::{Service, ServiceError};
 
@@ -26,13 +26,7 @@ impl Service {
         let mut stopping = self.inner.stopping.subscribe();
         loop {
             head.borrow_and_update();
-            let page = self.read(move |snapshot| {
-                snapshot.changes(since, limit).map_err(|error| match error {
-                    FeedError::Restarted => ServiceError::Restarted,
-                    FeedError::Store(error) => error.into(),
-                })
-            });
-            let page = page.await?;
+            let page = self.read(move |snapshot| Ok(snapshot.changes(since, limit)?)).await?;
             if !page.changes.is_empty() || tokio::time::Instant::now() >= deadline || *stopping.borrow() {
                 return Ok((mine, page));
             }

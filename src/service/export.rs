@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::wire::{DetectionJson, Form, SessionJson};
-use crate::store::{Change, FeedError, Snapshot, StoreError};
+use crate::store::{Change, Snapshot, StoreError};
 
 use super::{Service, ServiceError};
 
@@ -36,10 +36,7 @@ impl Service {
 /// # Errors
 /// [`ServiceError::Restarted`] where `since` is not a place in this feed.
 pub fn export_some(snapshot: &Snapshot, since: u64) -> Result<Option<Piece>, ServiceError> {
-    let page = snapshot.changes(since, AT_ONCE).map_err(|error| match error {
-        FeedError::Restarted => ServiceError::Restarted,
-        FeedError::Store(error) => error.into(),
-    })?;
+    let page = snapshot.changes(since, AT_ONCE)?;
     let mut out = Vec::new();
     for (_, change) in &page.changes {
         let line = match change {

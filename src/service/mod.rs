@@ -22,7 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::runtime::clock::Clock;
-use crate::store::{Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
+use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
 
 use pairing::PairingState;
 
@@ -98,6 +98,15 @@ impl std::error::Error for ServiceError {}
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         if error.needs_reopening() { Self::Ill(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl From<FeedError> for ServiceError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Restarted => Self::Restarted,
+            FeedError::Store(error) => error.into(),
+        }
     }
 }
 

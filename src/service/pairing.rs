@@ -31,11 +31,6 @@ impl Default for PairingState {
 }
 
 impl PairingState {
-    /// Whether frames may be written.
-    pub fn is_usable(&self) -> bool {
-        *self.0.borrow() == State::Usable
-    }
-
     /// Waits until it is known whether frames may be written.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Transaction<'_> {
         }
         let seq = self.number(&Entity::Detection(at, detection.track.clone()), old_seq)?;
         self.detections.insert((at.number, track), record::encode_detection(detection, seq)?.as_slice())?;
-        self.written.insert(at.number, at);
+        self.written.insert(at);
         Ok(())
     }
 

@@ -238,11 +238,6 @@ impl Store {
         (at > 0).then(|| shared.clock.monotonic().saturating_sub(Duration::from_millis(at)))
     }
 
-    /// Whether reads and writes are answered; false while the database is being healed.
-    pub fn is_ready(&self) -> bool {
-        self.inner.shared.handle.is_open()
-    }
-
     /// Has the database opened again: a reader met an error after which it answers nothing more.
     pub fn heal(&self) {
         self.inner.writer.heal();

@@ -60,7 +60,7 @@ impl Transaction<'_> {
         }
         let seq = self.number(&Entity::Session(at), old_seq)?;
         self.sessions.insert(raw(at), record::encode_session(session, seq)?.as_slice())?;
-        self.written.insert(at.number, at);
+        self.written.insert(at);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Transaction<'_> {
         if let Some(seq) = seq {
             self.forget(seq)?;
         }
-        self.written.remove(&at.number);
+        self.written.remove(&at);
         self.bury(id)?;
         Ok(true)
     }

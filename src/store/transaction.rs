@@ -1,6 +1,6 @@
 //! One write transaction, with every table open. The nouns' files beside this one add their verbs.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
@@ -35,7 +35,7 @@ pub struct Transaction<'t> {
     /// The feed's newest number so far.
     pub(super) head: u64,
     /// Sessions that this transaction writes to; their held touches go along.
-    pub(super) written: HashMap<u64, SessionKey>,
+    pub(super) written: HashSet<SessionKey>,
     pub(super) now: Timestamp,
     /// Frames that this transaction added to the queue of beaten ones, and their bytes.
     pub(super) beaten: (Vec<BeatenFrame>, u64),
@@ -66,7 +66,7 @@ impl<'t> Transaction<'t> {
             feed,
             tombstones: txn.open_table(TOMBSTONES)?,
             head: newest.max(floor),
-            written: HashMap::new(),
+            written: HashSet::new(),
             now,
             beaten: (Vec::new(), 0),
             changed: false,

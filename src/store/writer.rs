@@ -429,7 +429,7 @@ impl Worker {
         let held = self.shared.touches.held();
         let mut carried = Vec::new();
         for (at, touches) in held.iter() {
-            if all || tx.written.contains_key(&at.number) {
+            if all || tx.written.contains(at) {
                 tx.apply_touches(*at, touches)?;
                 carried.push((*at, Arc::clone(touches)));
             }
