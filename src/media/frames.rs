@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::ids::SessionId;
+use crate::runtime::folder;
 
 use super::{beneath, layout};
 
@@ -56,7 +57,7 @@ impl FramesFolder {
 
     /// Makes the folder where it is missing and marks it as this store's.
     pub fn pair(&self, uuid: &str) -> io::Result<()> {
-        fs::create_dir_all(self.root.as_path())?;
+        folder::make(&self.root)?;
         self.prepare()?;
         let unfinished = layout::frames_temporary(&self.root).join("store");
         let mut file = File::create(&unfinished)?;

@@ -122,6 +122,8 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError
         {
             Err(redb::Error::Io(error).into())
         }
-        Err(error) => Err(refused(&error, "It is damaged: put a copy back, or move it and its journal away to begin a new store.")),
+        Err(error) => {
+            Err(refused(&error, "It is damaged: put a copy back, or move it and its journal away to begin a new store."))
+        }
     }
 }

@@ -94,9 +94,12 @@ impl Journal {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unapplied),
-            Err(error) => return Err(StoreError::Refused(format!("The journal {} cannot be read: {error}.", self.path.display()))),
+            Err(error) => {
+                return Err(StoreError::Refused(format!("The journal {} cannot be read: {error}.", self.path.display())));
+            }
         };
-        self.position = 0;
+        let mut records = (0..bytes.len()).step_by(PAGE).filter_map(|at| Some((at, self.record_at(&bytes, at)?.0)));
+        self.position = records.find(|(_, number)| *number == applied + 1).map_or(0, |(at, _)| at);
         self.keys = 0;
         while let Some((number, body)) = self.record_at(&bytes, self.position)
             && number == self.number + 1
@@ -209,7 +212,9 @@ impl Journal {
         }
         match self.make() {
             Ok(file) => self.file = Some(file),
-            Err(error) => tracing::warn!(%error, "the journal {} cannot be written: every change is a commit", self.path.display()),
+            Err(error) => {
+                tracing::warn!(%error, "the journal {} cannot be written: every change is a commit", self.path.display());
+            }
         }
     }
 
@@ -243,4 +248,117 @@ fn checksum(head: &[u8], body: &[u8]) -> u64 {
     sum.update(head);
     sum.update(body);
     sum.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(key: &str, value: &str) -> Batch {
+        let changes = Changes::from([(key.as_bytes().to_vec(), Some(value.as_bytes().to_vec()))]);
+        Batch::from([(3, changes)])
+    }
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("store.redb");
+        (folder, database)
+    }
+
+    fn open(database: &Path, applied: u64) -> (Journal, Unapplied) {
+        Journal::open(database, "this store", applied).expect("opens")
+    }
+
+    fn flip(database: &Path, at: u64) {
+        let file = File::options().read(true).write(true).open(beside(database, "journal")).expect("there");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("read");
+        file.write_all_at(&[!byte[0]], at).expect("written");
+    }
+
+    #[test]
+    fn what_was_appended_is_found_again_the_newest_of_each_key() {
+        let (_folder, database) = folder();
+        let (mut journal, unapplied) = open(&database, 0);
+        assert!(unapplied.batch.is_empty());
+        for value in ["a", "b", &"c".repeat(3 * PAGE)] {
+            assert!(journal.append(&batch("key", value)).expect("written"));
+        }
+        let (journal, unapplied) = open(&database, 0);
+        assert_eq!(unapplied.batch, batch("key", &"c".repeat(3 * PAGE)));
+        assert!(!unapplied.is_gap);
+        assert_eq!(journal.number(), 3);
+        assert!(open(&database, 3).1.batch.is_empty(), "the database has it all");
+        assert_eq!(open(&database, 2).1.batch, batch("key", &"c".repeat(3 * PAGE)), "it lacks the last");
+    }
+
+    #[test]
+    fn records_of_an_earlier_round_are_not_taken_for_new_ones() {
+        let (_folder, database) = folder();
+        let (mut journal, _) = open(&database, 0);
+        for _ in 0..5 {
+            assert!(journal.append(&batch("old", "x")).expect("written"));
+        }
+        journal.reset();
+        assert!(journal.append(&batch("new", "y")).expect("written"));
+        let (journal, unapplied) = open(&database, 5);
+        assert_eq!(unapplied.batch, batch("new", "y"));
+        assert_eq!(journal.number(), 6);
+    }
+
+    #[test]
+    fn a_record_cut_off_by_a_power_cut_was_never_acknowledged() {
+        let (_folder, database) = folder();
+        let (mut journal, _) = open(&database, 0);
+        assert!(journal.append(&batch("whole", "x")).expect("written"));
+        assert!(journal.append(&batch("torn", &"y".repeat(2 * PAGE))).expect("written"));
+        flip(&database, PAGE as u64 + 5000);
+        let (mut journal, unapplied) = open(&database, 0);
+        assert_eq!(unapplied.batch, batch("whole", "x"));
+        assert!(journal.append(&batch("next", "z")).expect("written"));
+        let both = open(&database, 0).1.batch;
+        assert_eq!(both[&3].keys().collect::<Vec<_>>(), [b"next".as_slice(), b"whole"]);
+    }
+
+    /// A flipped bit in the middle must not quietly end the journal: what lies behind it was acknowledged.
+    #[test]
+    fn damage_before_acknowledged_records_is_refused() {
+        let (_folder, database) = folder();
+        let (mut journal, _) = open(&database, 0);
+        for value in ["a", "b", "c"] {
+            assert!(journal.append(&batch(value, value)).expect("written"));
+        }
+        for page in 0..2 {
+            flip(&database, page * PAGE as u64 + 42);
+            let Err(StoreError::Refused(sentence)) = Journal::open(&database, "this store", 0) else { panic!("it was opened") };
+            assert!(sentence.contains("damaged") && sentence.contains("changes up to 3"), "{sentence}");
+            flip(&database, page * PAGE as u64 + 42);
+        }
+    }
+
+    #[test]
+    fn an_older_database_and_another_stores_journal_are_noticed() {
+        let (_folder, database) = folder();
+        let (mut journal, _) = open(&database, 7);
+        assert!(journal.append(&batch("a", "a")).expect("written"));
+        let (journal, unapplied) = open(&database, 5);
+        assert!(unapplied.is_gap && unapplied.batch.is_empty());
+        assert_eq!(journal.number(), 8, "what comes next must not be taken for what lies there");
+        let (_, unapplied) = Journal::open(&database, "another store", 7).expect("opens");
+        assert!(!unapplied.is_gap && unapplied.batch.is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_left_to_the_database() {
+        let (_folder, database) = folder();
+        let (mut journal, _) = open(&database, 0);
+        assert!(!journal.append(&batch("big", &"x".repeat(BYTES))).expect("no fault"));
+        assert!(journal.is_empty());
+        let half = batch("half", &"x".repeat(BYTES / 2));
+        assert!(journal.append(&half).expect("written"));
+        assert!(journal.is_filling() && !journal.is_full());
+        assert!(!journal.append(&half).expect("no fault"));
+        journal.reset();
+        assert!(journal.append(&half).expect("written"));
+    }
 }

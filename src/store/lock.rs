@@ -1,8 +1,10 @@
 //! One process a store.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+
+use crate::runtime::folder;
 
 use super::StoreError;
 
@@ -15,7 +17,7 @@ impl FolderLock {
     /// Locks `<database>.lock`, making the data folder where it is missing.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
         if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)
+            folder::make(folder)
                 .map_err(|error| StoreError::Refused(format!("The data folder {} cannot be made: {error}.", folder.display())))?;
         }
         let path = super::database::beside(database, "lock");

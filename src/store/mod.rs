@@ -40,10 +40,10 @@ use crate::runtime::clock::Clock;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
+pub use queue::{Announcement, Urgency};
 pub use schema::Identity;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
-pub use queue::{Announcement, Urgency};
 
 use database::Handle;
 use journal::Journal;

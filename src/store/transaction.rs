@@ -112,7 +112,9 @@ impl<'t> Transaction<'t> {
         let mut tables = self.tables();
         for (number, changes) in batch {
             let table = tables.get_mut(usize::from(*number));
-            table.ok_or_else(|| StoreError::Record(format!("the journal names table {number}, which is not known")))?.make(changes)?;
+            table
+                .ok_or_else(|| StoreError::Record(format!("the journal names table {number}, which is not known")))?
+                .make(changes)?;
         }
         Ok(())
     }

@@ -32,11 +32,16 @@ pub struct Worker {
 
 enum Round {
     Heal,
-    Commit { jobs: Vec<Pending>, all_touches: bool },
+    Commit {
+        jobs: Vec<Pending>,
+        all_touches: bool,
+    },
     /// Nothing waits, and the journal is filling: the best time to empty it.
     Checkpoint,
     Upkeep,
-    Stop { lazy: Vec<Pending> },
+    Stop {
+        lazy: Vec<Pending>,
+    },
 }
 
 impl Worker {
