@@ -16,7 +16,7 @@ const RULES: [(&str, &[&str]); 11] = [
     ("sync", &["service", "domain", "runtime", "store::Change"]),
     ("service", &["store", "media", "runtime", "domain"]),
     ("store", &["runtime", "domain"]),
-    ("media", &["domain"]),
+    ("media", &["runtime", "domain"]),
     ("runtime", &["domain"]),
     ("config", &[]),
     ("domain", &[]),

@@ -1,0 +1,63 @@
+//! Power cuts. A kill leaves what the kernel has in memory, a power cut does not: so the daemon's changes to its files are
+//! recorded, and disks are built that hold what was synced and any part of the rest.
+
+pub mod cuts;
+pub mod image;
+pub mod log;
+pub mod mutation;
+pub mod recording;
+pub mod trace;
+
+use std::time::Instant;
+
+use image::Rest;
+use log::{Log, Op};
+use recording::Recording;
+
+/// Recoveries that are recorded and cut in their turn.
+const RECOVERIES: usize = 4;
+
+/// Every sync of a recording, `random` further cuts, every sync of some recoveries, and all mutations. Panics with the findings.
+pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
+    let begin = Instant::now();
+    let tell = |what: &str| progress(&format!("{what} ({:.0} s)", begin.elapsed().as_secs_f64()));
+    let recording = recording::of_a_day(seed, steps);
+    tell(&told_of(&recording));
+    let systematic = cuts::around_every_sync(&recording.log, seed);
+    judge("around every sync", &cuts::make(&recording, &systematic, false), &tell);
+    judge("at random", &cuts::make(&recording, &cuts::at_random(&recording.log, random, seed), false), &tell);
+    // Spread over the recording, each with a part by chance.
+    let torn: Vec<_> = systematic.iter().filter(|cut| matches!(cut.rest, Rest::Some(_))).collect();
+    for part in 0..RECOVERIES {
+        let recovery = cuts::record_recovery(&recording, torn[torn.len() * (2 * part + 1) / (2 * RECOVERIES)]);
+        let outcome = cuts::make(&recovery, &cuts::around_every_sync(&recovery.log, seed), false);
+        judge("while it recovers from a cut", &outcome, &tell);
+    }
+    for mutation in &mutation::ALL {
+        let mut wrong = recording.clone();
+        (mutation.apply)(&mut wrong.log);
+        let outcome = cuts::make(&wrong, &cuts::around_every_sync(&recording.log, seed), true);
+        let finding = outcome.findings.first();
+        let finding = finding.unwrap_or_else(|| panic!("nobody notices that {} ({} images)", mutation.name, outcome.images));
+        tell(&format!("where {}, image {} shows: {finding:.300}", mutation.name, outcome.images));
+    }
+}
+
+fn judge(what: &str, outcome: &cuts::Outcome, tell: &impl Fn(&str)) {
+    let cuts::Outcome { cuts, images, facts, findings } = outcome;
+    assert!(findings.is_empty(), "{} findings {what}:\n{}", findings.len(), findings.join("\n"));
+    assert!(*images > 0, "no image was started {what}");
+    tell(&format!("{what}: {cuts} cuts, {images} disks that differ, {facts} facts found on them: nothing lost, nothing torn"));
+}
+
+fn told_of(recording: &Recording) -> String {
+    let log: &Log = &recording.log;
+    let count = |is_it: fn(&Op) -> bool| log.steps.iter().filter(|step| is_it(&step.op)).count();
+    format!(
+        "recorded: {} answers, {} syncs, {} writes, {} changes of names",
+        count(|op| matches!(op, Op::Answer { .. })),
+        count(|op| matches!(op, Op::Sync { .. })),
+        count(|op| matches!(op, Op::Write { .. })),
+        count(|op| matches!(op, Op::Name { .. })),
+    )
+}
