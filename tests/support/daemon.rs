@@ -54,7 +54,12 @@ pub struct Home {
 impl Home {
     /// A new folder whose `config.toml` is `config`, completed with what keeps tests apart.
     pub fn new(config: &str) -> Self {
-        let home = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        Self::within(&std::env::temp_dir(), config)
+    }
+
+    /// The same in a folder of `parent`.
+    pub fn within(parent: &Path, config: &str) -> Self {
+        let home = Self { dir: tempfile::tempdir_in(parent).expect("a temporary folder") };
         home.configure(config);
         home
     }

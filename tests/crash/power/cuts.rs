@@ -1,19 +1,24 @@
 //! Cuts the power at places of a recording, starts the daemon on what the disk may then hold, and checks.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::checker::Checker;
 use crate::follower::Follower;
-use crate::ledger::{Ledger, Told};
+use crate::ledger::{Ledger, Moment, Told};
 use crate::random::Random;
 use crate::support::daemon::{Daemon, Home};
+use crate::support::until;
 
 use super::image::{Image, Rest};
-use super::log::{Log, Op};
-use super::recording::{CONFIG, Recording, record};
+use super::log::{Log, Op, Tree, tree};
+use super::recording::{CONFIG, Recording, Run, record};
 use super::trace::{NEVER, Place, STEP};
 
 /// A power cut, and what became of what no sync had covered.
@@ -41,6 +46,11 @@ pub fn around_every_sync(log: &Log, seed: u64) -> Vec<Cut> {
     let syncs = log.steps.iter().filter(|step| matches!(step.op, Op::Sync { .. }) && step.ended != NEVER);
     let places: Vec<Place> = syncs.flat_map(|step| [step.ended, step.ended + 1]).collect();
     places.into_iter().flat_map(|at| kinds(at, &mut random)).collect()
+}
+
+/// Those of [`around_every_sync`] after `place`.
+pub fn around_every_sync_after(place: Place, log: &Log, seed: u64) -> Vec<Cut> {
+    around_every_sync(log, seed).into_iter().filter(|cut| cut.at > place).collect()
 }
 
 /// At so many moments by chance.
@@ -91,30 +101,39 @@ pub fn make(recording: &Recording, cuts: &[Cut], stop_at_first: bool) -> Outcome
     made.into_inner().unwrap().0
 }
 
-/// What the daemon does on the disk that a cut leaves, up to the end of its recovery.
+/// What the daemon does on the disk that a cut leaves, up to the end of its recovery. All that was acknowledged before that cut
+/// must survive a second one, whenever that is.
 pub fn record_recovery(recording: &Recording, cut: &Cut) -> Recording {
-    let left = answers(&recording.log);
-    let (ledger, _) = known_at(recording, &left, cut.at);
+    let image = Image::at(&recording.log, cut.at, &cut.rest);
+    let (run, before) = start_on(recording, &image, cut.at);
+    let mut log = Log::of(&run.calls, &run.root, &before);
+    run.must_be(&log);
+    log.put_before(recording.log.steps.iter().filter(|step| step.begun < cut.at && matches!(step.op, Op::Answer { .. })));
+    Recording { log, crash: Some(moment_of(&recording.log, cut.at)), ..recording.clone() }
+}
+
+/// The recording up to a SIGKILL at `kill`, and on with what the next daemon does at its start: the kernel still has in memory
+/// what the first one never synced, and a power cut takes that from both.
+pub fn record_restart(recording: &Recording, kill: Place) -> Recording {
+    let image = Image::at(&recording.log, kill, &Rest::All);
+    let (run, _) = start_on(recording, &image, kill);
+    let log = recording.log.continued(kill, &run.calls, &run.root);
+    run.must_be(&log);
+    Recording { log, crash: Some(moment_of(&recording.log, kill)), ..recording.clone() }
+}
+
+fn start_on(recording: &Recording, image: &Image, at: Place) -> (Run, Tree) {
+    let (ledger, _) = known_at(recording, &answers(&recording.log), at);
     let home = Home::new(CONFIG);
-    Image::at(&recording.log, cut.at, &cut.rest).write(home.dir());
-    let log = record(home, |daemon| {
+    image.write(home.dir());
+    let before = tree(home.dir());
+    let run = record(home, |daemon| {
+        until("the frames folder is paired", Duration::from_secs(10), || {
+            (daemon.get("/health").json()["starting"] == json!([])).then_some(())
+        });
         Checker::new(&ledger, daemon).sessions_are_there(ledger.sessions.keys(), usize::MAX);
     });
-    // What was acknowledged before the first cut must survive the second one, whenever that is.
-    let is_left = |request: &str| left.get(request).is_some_and(|place| *place < cut.at);
-    let mut log = log;
-    for (request, _) in left.iter().filter(|(request, _)| is_left(request)) {
-        let op = Op::Answer { request: request.clone() };
-        log.steps.insert(0, super::log::Step { begun: 0, ended: 0, at: 0.0, op });
-    }
-    // Steps name each other by number.
-    let shift = left.keys().filter(|request| is_left(request)).count();
-    for step in &mut log.steps {
-        if let Op::Name { with: Some(with), .. } = &mut step.op {
-            *with += shift;
-        }
-    }
-    Recording { log, told: recording.told.clone(), pages: recording.pages.clone() }
+    (run, before)
 }
 
 /// Where each answer began to leave.
@@ -128,7 +147,7 @@ fn answers(log: &Log) -> HashMap<String, Place> {
 
 /// What was known to agents and to the feed's reader at a cut.
 fn known_at(recording: &Recording, left: &HashMap<String, Place>, cut: Place) -> (Ledger, Follower) {
-    let moment = recording.log.steps.iter().filter(|step| step.begun < cut).map(|step| step.at).fold(0.0, f64::max);
+    let moment = recording.crash.unwrap_or_else(|| moment_of(&recording.log, cut));
     let is_left = |request: &str| left.get(request).is_some_and(|place| *place < cut);
     let told: Vec<Told> = recording
         .told
@@ -144,8 +163,12 @@ fn known_at(recording: &Recording, left: &HashMap<String, Place>, cut: Place) ->
     (ledger, follower)
 }
 
+fn moment_of(log: &Log, cut: Place) -> Moment {
+    log.steps.iter().filter(|step| step.begun < cut).map(|step| step.at).fold(0.0, f64::max)
+}
+
 fn check(image: &Image, ledger: Ledger, mut follower: Follower) -> Result<(), String> {
-    let home = Home::new(CONFIG);
+    let home = Home::within(&fast_folder(), CONFIG);
     image.write(home.dir());
     let looking = thread::Builder::new().name("image".into()).spawn(move || {
         let daemon = Daemon::on(home);
@@ -162,6 +185,12 @@ fn check(image: &Image, ledger: Ledger, mut follower: Follower) -> Result<(), St
         Ok(sentence) => *sentence,
         Err(panic) => panic.downcast::<&str>().map_or_else(|_| "a panic".to_owned(), |sentence| (*sentence).to_owned()),
     })
+}
+
+/// In memory where that can be had: what a daemon syncs after the cut costs nothing there.
+fn fast_folder() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 /// The last thing that began before a cut.

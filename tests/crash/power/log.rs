@@ -79,6 +79,44 @@ impl Log {
         builder.log
     }
 
+    /// This log up to a kill, and on with the `calls` of the next process, for which the same folder is `root`.
+    pub fn continued(&self, kill: Place, calls: &[Call], root: &Path) -> Self {
+        let mut log = self.clone();
+        // Steps name each other by number, and never one that ended later.
+        log.steps.retain(|step| step.begun < kill);
+        assert!(self.steps.iter().zip(&log.steps).all(|(old, kept)| old.begun == kept.begun), "the kill is amid calls");
+        for step in log.steps.iter_mut().filter(|step| step.ended >= kill) {
+            // What had begun is done by the kernel, only a sync is not waited for.
+            step.ended = if matches!(step.op, Op::Sync { .. }) { NEVER } else { kill };
+        }
+        let mut now = log.names.clone();
+        for step in &log.steps {
+            if let Op::Name { folder, name, node, .. } = &step.op {
+                match node {
+                    Some(node) => now.insert((*folder, name.clone()), *node),
+                    None => now.remove(&(*folder, name.clone())),
+                };
+            }
+        }
+        let mut builder = Builder { root: root.display().to_string(), log, now, offsets: HashMap::new() };
+        for call in calls {
+            let ended = if call.ended == NEVER { NEVER } else { call.ended + kill + 1 };
+            builder.take(&Call { begun: call.begun + kill + 1, ended, ..call.clone() });
+        }
+        builder.log
+    }
+
+    /// Puts steps of an earlier log before all.
+    pub fn put_before<'s>(&mut self, steps: impl Iterator<Item = &'s Step>) {
+        let earlier: Vec<Step> = steps.map(|step| Step { begun: 0, ended: 0, ..step.clone() }).collect();
+        for step in &mut self.steps {
+            if let Op::Name { with: Some(with), .. } = &mut step.op {
+                *with += earlier.len();
+            }
+        }
+        self.steps.splice(0..0, earlier);
+    }
+
     /// The content of the folder as the process saw it at the end.
     pub fn at_the_end(&self) -> Tree {
         super::image::Image::at(self, NEVER, &super::image::Rest::All).tree(self)
@@ -219,8 +257,8 @@ impl Builder {
             self.offsets.insert(fd, 0);
         }
         let Some(place) = self.place(&path) else { return };
-        assert!(!flags.contains("SYNC") && !flags.contains("O_DIRECT") && !flags.contains("O_TMPFILE"), "not modelled: {flags}");
-        assert!(!flags.contains("O_APPEND"), "not modelled: {flags}");
+        let unknown = ["O_SYNC", "O_DSYNC", "O_DIRECT", "O_TMPFILE", "O_APPEND"];
+        assert!(!flags.split('|').any(|flag| unknown.contains(&flag)), "the disk's model does not know one of {flags}");
         let known = self.now.get(&place).copied();
         match known {
             Some(node) if flags.contains("O_TRUNC") => {

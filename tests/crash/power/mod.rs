@@ -13,6 +13,7 @@ use std::time::Instant;
 use image::Rest;
 use log::{Log, Op};
 use recording::Recording;
+use trace::Place;
 
 /// Recoveries that are recorded and cut in their turn.
 const RECOVERIES: usize = 4;
@@ -33,6 +34,11 @@ pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
         let outcome = cuts::make(&recovery, &cuts::around_every_sync(&recovery.log, seed), false);
         judge("while it recovers from a cut", &outcome, &tell);
     }
+    for kill in kills(&recording.log) {
+        let restart = cuts::record_restart(&recording, kill);
+        let outcome = cuts::make(&restart, &cuts::around_every_sync_after(kill, &restart.log, seed), false);
+        judge("after a kill and a start", &outcome, &tell);
+    }
     for mutation in &mutation::ALL {
         let mut wrong = recording.clone();
         (mutation.apply)(&mut wrong.log);
@@ -41,6 +47,23 @@ pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
         let finding = finding.unwrap_or_else(|| panic!("nobody notices that {} ({} images)", mutation.name, outcome.images));
         tell(&format!("where {}, image {} shows: {finding:.300}", mutation.name, outcome.images));
     }
+}
+
+/// Where a kill may leave something unsynced that the next daemon relies on: just before the end of the first syncs of each
+/// folder, and at some of the database.
+fn kills(log: &Log) -> Vec<Place> {
+    let syncs = |of: &dyn Fn(&log::Described) -> bool, most: usize| -> Vec<Place> {
+        let places = log.steps.iter().filter_map(|step| match step.op {
+            Op::Sync { node } if of(&log.nodes[node]) && step.ended != trace::NEVER => Some(step.ended),
+            _ => None,
+        });
+        places.take(most).collect()
+    };
+    let mut kills = syncs(&|node| node.path.as_os_str().is_empty(), 2);
+    kills.extend(syncs(&|node| node.path.as_os_str() == "data", 2));
+    kills.extend(syncs(&|node| node.path.as_os_str() == "frames", 3));
+    kills.extend(syncs(&|node| node.is_folder && node.path.starts_with("frames/shared"), 1));
+    kills
 }
 
 fn judge(what: &str, outcome: &cuts::Outcome, tell: &impl Fn(&str)) {

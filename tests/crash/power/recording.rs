@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::agent::{Agent, Lines};
 use crate::follower::{Follower, Page};
-use crate::ledger::Told;
+use crate::ledger::{Moment, Told};
 use crate::random::Random;
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
 
 use super::log::{Log, Tree, tree};
-use super::trace::{self, CALLS};
+use super::trace::{self, CALLS, Call};
 
 /// Little memory and a short reserve: images are many.
 pub const CONFIG: &str = "[database]\ncache_mb = 1\nreserve_mb = 1";
@@ -30,6 +30,8 @@ pub struct Recording {
     pub log: Log,
     pub told: Vec<Told>,
     pub pages: Vec<Page>,
+    /// When an earlier cut was, after which nobody was told anything more.
+    pub crash: Option<Moment>,
 }
 
 /// Whether this machine lets us trace, or why not.
@@ -47,7 +49,7 @@ pub fn of_a_day(seed: u64, steps: usize) -> Recording {
     let mut random = Random(seed);
     let mut told = Vec::new();
     let mut pages = Vec::new();
-    let log = record(Home::new(CONFIG), |daemon| {
+    let run = record(Home::new(CONFIG), |daemon| {
         let address = daemon.address;
         let mut agents: Vec<Agent> = (0..AGENTS).map(|number| Agent::new(number, random.next())).collect();
         agents[0].open(&mut Lines::to(address), "shared").expect("opened");
@@ -70,14 +72,22 @@ pub fn of_a_day(seed: u64, steps: usize) -> Recording {
         });
         told = agents.iter_mut().flat_map(|agent| std::mem::take(&mut agent.told)).collect();
     });
-    Recording { log, told, pages }
+    let log = Log::of(&run.calls, &run.root, &Tree::new());
+    run.must_be(&log);
+    Recording { log, told, pages, crash: None }
 }
 
-/// What a daemon does on this folder while `work` goes on; then it is killed. Panics where the model of the disk does not come to
-/// what lies there.
-pub fn record(home: Home, work: impl FnOnce(&Daemon)) -> Log {
+/// A daemon's life as strace wrote it down.
+pub struct Run {
+    pub calls: Vec<Call>,
+    pub root: PathBuf,
+    /// What lay in the folder at its end.
+    after: Tree,
+}
+
+/// What a daemon does on this folder while `work` goes on; then it is killed.
+pub fn record(home: Home, work: impl FnOnce(&Daemon)) -> Run {
     let root = fs::canonicalize(home.dir()).unwrap();
-    let before = tree(&root);
     let traces = tempfile::tempdir().unwrap();
     let file = traces.path().join("trace");
     let mut daemon = Daemon::under(home, strace(&file));
@@ -90,9 +100,20 @@ pub fn record(home: Home, work: impl FnOnce(&Daemon)) -> Log {
         let mut last = trace.lines().rev().take_while(|line| line.contains("+++"));
         (trace.ends_with('\n') && last.any(|line| line.starts_with(&killed))).then_some(trace)
     });
-    let log = Log::of(&trace::parse(&trace), &root, &before);
-    is_what_lies_there(&log.at_the_end(), &tree(&root));
-    log
+    let after = tree(&root);
+    Run { calls: trace::parse(&trace), root, after }
+}
+
+impl Run {
+    /// Panics where the log does not come to what lay there: then it has overlooked a way to change files.
+    pub fn must_be(&self, log: &Log) {
+        let model = log.at_the_end();
+        let (modelled, there): (Vec<_>, Vec<_>) = (model.keys().collect(), self.after.keys().collect());
+        assert_eq!(modelled, there, "the model of the disk has other files than the disk");
+        for (path, content) in model {
+            assert!(self.after[&path] == content, "{} is another in the model of the disk", path.display());
+        }
+    }
 }
 
 fn strace(file: &Path) -> Vec<OsString> {
@@ -102,12 +123,4 @@ fn strace(file: &Path) -> Vec<OsString> {
     words.push(file.into());
     words.extend(["-e".into(), format!("trace={CALLS}").into()]);
     words
-}
-
-fn is_what_lies_there(model: &Tree, disk: &Tree) {
-    let (modelled, there): (Vec<_>, Vec<_>) = (model.keys().collect(), disk.keys().collect());
-    assert_eq!(modelled, there, "the model of the disk has other files than the disk");
-    for (path, content) in model {
-        assert!(disk[path] == *content, "{} is another in the model of the disk", path.display());
-    }
 }
