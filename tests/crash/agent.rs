@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -65,10 +66,12 @@ impl Agent {
         self.remember(id, false);
     }
 
-    /// Works until the connection breaks.
-    pub fn work(&mut self, address: SocketAddr) {
+    /// Works until the connection breaks, and counts what it has done.
+    pub fn work(&mut self, address: SocketAddr, done: &AtomicU64) {
         let mut lines = Lines::to(address);
-        while self.step(&mut lines).is_ok() {}
+        while self.step(&mut lines).is_ok() {
+            done.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Does so many things.
@@ -124,7 +127,7 @@ impl Agent {
         Ok(())
     }
 
-    fn close(&mut self, lines: &mut Lines) -> io::Result<()> {
+    pub fn close(&mut self, lines: &mut Lines) -> io::Result<()> {
         let own: Vec<&Known> = self.known.iter().filter(|known| known.is_own).collect();
         if own.is_empty() {
             return Ok(());
@@ -136,14 +139,14 @@ impl Agent {
         Ok(())
     }
 
-    fn publish(&mut self, lines: &mut Lines) -> io::Result<()> {
+    pub fn publish(&mut self, lines: &mut Lines) -> io::Result<()> {
         let (path, event) = (format!("cam-{}", self.number), self.moment(1));
         let body = json!({"path": path, "eventTs": event});
         self.ask(lines, Asked::Publish { path, event }, "/hooks/mediamtx/publish", &body)?.is(200);
         Ok(())
     }
 
-    fn segment(&mut self, lines: &mut Lines) -> io::Result<()> {
+    pub fn segment(&mut self, lines: &mut Lines) -> io::Result<()> {
         let (path, start, end) = (format!("cam-{}", self.number), self.moment(2), self.moment(30));
         let file = format!("/recordings/{path}/{}.mp4", self.moments);
         let body = json!({"path": path, "segmentPath": file, "segmentStartTs": start, "segmentEndTs": end, "eventTs": end});
@@ -215,9 +218,7 @@ impl Agent {
         let sightings: Vec<_> = frame
             .sightings
             .iter()
-            .map(|seen| {
-                json!({"trackId": seen.track, "cls": seen.class(), "conf": confidence(seen.conf), "bbox": seen.bbox})
-            })
+            .map(|seen| json!({"trackId": seen.track, "cls": seen.class(), "conf": confidence(seen.conf), "bbox": seen.bbox}))
             .collect();
         let mut form = Multipart::new().field("meta", meta(&frame.session, &frame.capture, &sightings).to_string());
         if let Some(number) = frame.picture {

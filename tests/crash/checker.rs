@@ -104,7 +104,10 @@ impl<'a> Checker<'a> {
         assert_eq!(detection["capture_ts"], wire(&shown.capture), "{detection}");
         let classes = session["detected_classes"].as_array().unwrap();
         for seen in told.clone() {
-            assert!(classes.iter().any(|class| class == seen.sighting.class()), "a class of {detection} was acknowledged: {session}");
+            assert!(
+                classes.iter().any(|class| class == seen.sighting.class()),
+                "a class of {detection} was acknowledged: {session}"
+            );
         }
         let (first, last) = (text(detection, "first_ts").to_owned(), text(detection, "last_ts").to_owned());
         let timed = all.iter().filter(|seen| seen.is_timed).map(|seen| wire(&seen.capture));
@@ -146,7 +149,7 @@ impl<'a> Checker<'a> {
                 assert!(name.starts_with(&format!("{}/", picture.frame.session)), "{name} is another session's");
                 picture.is_open || self.shown.contains(name)
             };
-            let temporary = fs::read_dir(self.daemon.frames_dir().join("\\tmp")).map_or(0, Iterator::count);
+            let temporary = fs::read_dir(format!("{}/\\tmp", self.daemon.frames_dir().display())).map_or(0, Iterator::count);
             let unnamed = found.iter().filter(|(name, _)| !self.shown.contains(name)).count();
             (temporary == 0 && unnamed <= most_unnamed && found.iter().all(is_explained)).then_some(())
         };
@@ -202,7 +205,8 @@ impl<'a> Checker<'a> {
     pub fn goes_on(&mut self) {
         let body = serde_json::json!({"sessionId": "afterwards", "devId": "dev", "startTs": "2026-01-01T00:00:00Z"});
         assert_eq!(self.client.send(&Request::post("/sessions/open").json(&body)).status, 201, "a session can be opened");
-        let sightings = [serde_json::json!({"trackId": "1", "cls": "cup", "conf": 0.5, "bbox": {"x": 1, "y": 1, "w": 1, "h": 1}})];
+        let sightings =
+            [serde_json::json!({"trackId": "1", "cls": "cup", "conf": 0.5, "bbox": {"x": 1, "y": 1, "w": 1, "h": 1}})];
         let meta = crate::support::agent::meta("afterwards", "2026-01-01T00:00:01Z", &sightings).to_string();
         let form = crate::support::http::Multipart::new().field("meta", meta).frame(picture::of(0));
         let answer = self.client.send(&form.request()).is(200).json();

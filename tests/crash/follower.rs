@@ -106,7 +106,10 @@ impl Follower {
             let (known_seq, known) =
                 self.known.get(entity).unwrap_or_else(|| panic!("a reader from before never sees {seq} {record}"));
             assert_eq!(known_seq, seq, "a reader from before knows {known}, and it is {record}");
-            assert!(is_same(known, record), "number {seq} was given twice: a reader from before knows {known}, and it is {record}");
+            assert!(
+                is_same(known, record),
+                "number {seq} was given twice: a reader from before knows {known}, and it is {record}"
+            );
         }
         for (entity, (seq, known)) in &self.known {
             assert!(*seq <= since || fresh.known.contains_key(entity), "only a reader from before knows {seq} {known}");

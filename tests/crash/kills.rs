@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use crate::follower::Follower;
 use crate::ledger::{Ledger, now};
 use crate::random::Random;
 use crate::support::daemon::{Daemon, command};
+use crate::support::until;
 
 const AGENTS: u32 = 4;
 /// Every so many rounds everything is checked, not only what the round wrote and a sample.
@@ -89,20 +92,25 @@ fn work_until_killed(
         agent.share(&shared);
     }
     let address = daemon.address;
+    let answered = Arc::new(AtomicU64::new(0));
     let working: Vec<_> = agents
         .drain(..)
         .map(|mut agent| {
+            let answered = Arc::clone(&answered);
             thread::spawn(move || {
-                agent.work(address);
+                agent.work(address, &answered);
                 agent
             })
         })
         .collect();
     let reader = follower.clone();
     let following = thread::spawn(move || reader.follow(address, || false));
-    // Short lives and long ones: touches are held for a second.
-    let life = if random.once_in(8) { random.below(1800) } else { random.below(350) };
-    thread::sleep(Duration::from_millis(20 + life));
+    // So many answers, however fast the machine is, and a moment more, to fall amid the next ones.
+    let life = 20 + random.below(120);
+    until("answers", Duration::from_secs(60), || (answered.load(Ordering::Relaxed) >= life).then_some(()));
+    // Now and then a long one: touches are held for a second.
+    let more = if random.once_in(10) { random.below(2_500_000) } else { random.below(10_000) };
+    thread::sleep(Duration::from_micros(more));
     let killed_at = now();
     daemon.kill9();
     agents.extend(working.into_iter().map(|agent| agent.join().expect("an agent that saw good answers alone")));

@@ -19,12 +19,12 @@ const SEED: u64 = 0x5e55_1015;
 #[test]
 fn after_sigkill_under_load_and_at_the_start_every_acknowledged_fact_is_there() {
     let tally = kills::run(ROUNDS, SEED, |line| println!("{line}"));
-    assert!(tally.facts > 40 * ROUNDS as u64, "only {} facts in {} rounds: that was no load", tally.facts, tally.rounds);
+    assert!(tally.facts > 20 * ROUNDS as u64, "only {} facts in {} rounds: that was no load", tally.facts, tally.rounds);
     assert!(tally.kills > ROUNDS && tally.sessions > ROUNDS && tally.pictures > ROUNDS, "kills at the start, sessions, pictures");
 }
 
 /// So many things each of the agents does in the recording.
-const STEPS: usize = 28;
+const STEPS: usize = 12;
 const RANDOM_CUTS: usize = 100;
 
 #[test]

@@ -53,16 +53,15 @@ pub fn around_every_sync_after(place: Place, log: &Log, seed: u64) -> Vec<Cut> {
     around_every_sync(log, seed).into_iter().filter(|cut| cut.at > place).collect()
 }
 
-/// At so many moments by chance.
+/// At so many moments by chance, most with a part of the rest.
 pub fn at_random(log: &Log, count: usize, seed: u64) -> Vec<Cut> {
     let mut random = Random(seed);
     let end = log.steps.iter().map(|step| step.begun).max().unwrap_or(0) + STEP;
-    (0..count)
-        .flat_map(|_| {
-            let at = random.index(end) + 1;
-            kinds(at, &mut random)
-        })
-        .collect()
+    let mut cut = |_| {
+        let [none, names, some] = kinds(random.index(end) + 1, &mut random);
+        [none, names, some.clone(), some][random.index(4)].clone()
+    };
+    (0..count).map(&mut cut).collect()
 }
 
 fn kinds(at: Place, random: &mut Random) -> [Cut; 3] {

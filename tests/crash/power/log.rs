@@ -14,16 +14,35 @@ pub const ROOT: Node = 0;
 
 #[derive(Debug, Clone)]
 pub enum Op {
-    Write { node: Node, offset: usize, data: Arc<Vec<u8>> },
+    Write {
+        node: Node,
+        offset: usize,
+        data: Arc<Vec<u8>>,
+    },
     /// The length, as `ftruncate` sets it.
-    Resize { node: Node, length: usize },
+    Resize {
+        node: Node,
+        length: usize,
+    },
     /// At least this length, as `fallocate` makes it.
-    Extend { node: Node, length: usize },
+    Extend {
+        node: Node,
+        length: usize,
+    },
     /// `name` in `folder` is now `node`, or gone. `with` is the step that gave the file its new name, where it was renamed.
-    Name { folder: Node, name: String, node: Option<Node>, with: Option<usize> },
-    Sync { node: Node },
+    Name {
+        folder: Node,
+        name: String,
+        node: Option<Node>,
+        with: Option<usize>,
+    },
+    Sync {
+        node: Node,
+    },
     /// An answer began to leave.
-    Answer { request: String },
+    Answer {
+        request: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +83,8 @@ struct Builder {
 impl Log {
     /// The log of `calls` on the folder `root`, whose content was `before` when they began.
     pub fn of(calls: &[Call], root: &Path, before: &Tree) -> Self {
-        let log = Log { nodes: vec![Described { is_folder: true, ..Described::default() }], steps: Vec::new(), names: BTreeMap::new() };
+        let log =
+            Log { nodes: vec![Described { is_folder: true, ..Described::default() }], steps: Vec::new(), names: BTreeMap::new() };
         let mut builder = Builder { root: root.display().to_string(), log, now: BTreeMap::new(), offsets: HashMap::new() };
         for (path, content) in before {
             let (folder, name) = builder.place(&format!("{}/{}", builder.root, path.display())).expect("a folder that is there");
@@ -82,9 +102,17 @@ impl Log {
     /// This log up to a kill, and on with the `calls` of the next process, for which the same folder is `root`.
     pub fn continued(&self, kill: Place, calls: &[Call], root: &Path) -> Self {
         let mut log = self.clone();
-        // Steps name each other by number, and never one that ended later.
-        log.steps.retain(|step| step.begun < kill);
-        assert!(self.steps.iter().zip(&log.steps).all(|(old, kept)| old.begun == kept.begun), "the kill is amid calls");
+        // Steps name each other by number.
+        let mut numbers = HashMap::new();
+        log.steps.clear();
+        for (number, step) in self.steps.iter().enumerate().filter(|(_, step)| step.begun < kill) {
+            numbers.insert(number, log.steps.len());
+            let mut step = step.clone();
+            if let Op::Name { with: Some(with), .. } = &mut step.op {
+                *with = numbers[with];
+            }
+            log.steps.push(step);
+        }
         for step in log.steps.iter_mut().filter(|step| step.ended >= kill) {
             // What had begun is done by the kernel, only a sync is not waited for.
             step.ended = if matches!(step.op, Op::Sync { .. }) { NEVER } else { kill };
@@ -300,7 +328,10 @@ impl Builder {
     }
 
     fn rename(&mut self, call: &Call) {
-        assert!(!call.args.iter().any(|arg| matches!(arg, Arg::Word(word) if word.contains("EXCHANGE"))), "not modelled: an exchange");
+        assert!(
+            !call.args.iter().any(|arg| matches!(arg, Arg::Word(word) if word.contains("EXCHANGE"))),
+            "not modelled: an exchange"
+        );
         let (from, to) = (call.path(0), call.path(1));
         let (Some(from), Some(to)) = (self.place(&from), self.place(&to)) else { return };
         let node = self.now.get(&from).copied().expect("what is renamed is there");

@@ -16,7 +16,7 @@ use recording::Recording;
 use trace::Place;
 
 /// Recoveries that are recorded and cut in their turn.
-const RECOVERIES: usize = 4;
+const RECOVERIES: usize = 3;
 
 /// Every sync of a recording, `random` further cuts, every sync of some recoveries, and all mutations. Panics with the findings.
 pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
@@ -24,6 +24,7 @@ pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
     let tell = |what: &str| progress(&format!("{what} ({:.0} s)", begin.elapsed().as_secs_f64()));
     let recording = recording::of_a_day(seed, steps);
     tell(&told_of(&recording));
+    recording.must_be_of_all_kinds();
     let systematic = cuts::around_every_sync(&recording.log, seed);
     judge("around every sync", &cuts::make(&recording, &systematic, false), &tell);
     judge("at random", &cuts::make(&recording, &cuts::at_random(&recording.log, random, seed), false), &tell);
@@ -61,7 +62,7 @@ fn kills(log: &Log) -> Vec<Place> {
     };
     let mut kills = syncs(&|node| node.path.as_os_str().is_empty(), 2);
     kills.extend(syncs(&|node| node.path.as_os_str() == "data", 2));
-    kills.extend(syncs(&|node| node.path.as_os_str() == "frames", 3));
+    kills.extend(syncs(&|node| node.path.as_os_str() == "frames", 2));
     kills.extend(syncs(&|node| node.is_folder && node.path.starts_with("frames/shared"), 1));
     kills
 }

@@ -9,9 +9,10 @@ pub struct Mutation {
     pub apply: fn(&mut Log),
 }
 
-pub const ALL: [Mutation; 7] = [
+pub const ALL: [Mutation; 8] = [
     Mutation { name: "sessions' folders are not synced", apply: |log| drop_syncs(log, is_session_folder) },
     Mutation { name: "the frames folder is not synced", apply: |log| drop_syncs(log, |log, node| is_path(log, node, "frames")) },
+    Mutation { name: "a session's folder is made, and its name is not synced", apply: sync_frames_folder_once },
     Mutation { name: "the data folder is not synced", apply: |log| drop_syncs(log, |log, node| is_path(log, node, "data")) },
     Mutation { name: "a frame is synced after the record that names it", apply: sync_frames_late },
     Mutation { name: "a frame is not synced", apply: |log| drop_syncs(log, is_frame) },
@@ -25,6 +26,17 @@ fn drop_syncs(log: &mut Log, of: impl Fn(&Log, Node) -> bool) {
             && of(log, node)
         {
             // Steps are named by their number, so it stays, and never ends.
+            log.steps[index].ended = NEVER;
+        }
+    }
+}
+
+/// The mark is synced, and later nothing any more.
+fn sync_frames_folder_once(log: &mut Log) {
+    let first_answer = next(log, 0, |op| matches!(op, Op::Answer { .. }));
+    for index in 0..log.steps.len() {
+        let Step { begun, op: Op::Sync { node }, .. } = log.steps[index] else { continue };
+        if begun > first_answer && is_path(log, node, "frames") {
             log.steps[index].ended = NEVER;
         }
     }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use crate::agent::{Agent, Lines};
 use crate::follower::{Follower, Page};
-use crate::ledger::{Moment, Told};
+use crate::ledger::{Asked, Moment, Told};
 use crate::random::Random;
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
 
-use super::log::{Log, Tree, tree};
+use super::log::{Log, Op, Tree, tree};
 use super::trace::{self, CALLS, Call};
 
 /// Little memory and a short reserve: images are many.
@@ -32,6 +32,32 @@ pub struct Recording {
     pub pages: Vec<Page>,
     /// When an earlier cut was, after which nobody was told anything more.
     pub crash: Option<Moment>,
+}
+
+impl Recording {
+    /// Panics where something is missing that a cut must fall into.
+    pub fn must_be_of_all_kinds(&self) {
+        let asked: Vec<&Asked> = self.told.iter().filter(|told| told.answer.is_some()).map(|told| &told.asked).collect();
+        assert!(asked.iter().any(|asked| matches!(asked, Asked::Open { .. })), "no session was opened");
+        assert!(asked.iter().any(|asked| matches!(asked, Asked::Close { .. })), "no session was closed");
+        assert!(asked.iter().any(|asked| matches!(asked, Asked::Publish { .. } | Asked::Segment { .. })), "no hook was told");
+        let is_better = |told: &Told| told.answer.as_ref().is_some_and(|answer| answer.improved);
+        let frames = self.told.iter().filter(|told| matches!(told.asked, Asked::Ingest(_)));
+        assert!(
+            frames.clone().any(is_better) && frames.clone().any(|told| !is_better(told)),
+            "frames that improve, and that do not"
+        );
+        let folder_of = |op: &Op| match op {
+            Op::Name { folder, name, node: None, with: None } if name.ends_with(".jpg") => Some(*folder),
+            _ => None,
+        };
+        let sweep = self.log.steps.iter().filter_map(|step| Some((folder_of(&step.op)?, step.ended)));
+        let is_synced = |(folder, after)| {
+            self.log.steps.iter().any(|step| step.begun > after && matches!(step.op, Op::Sync { node } if node == folder))
+        };
+        assert!(sweep.into_iter().any(is_synced), "no beaten frame was deleted for good");
+        assert!(!self.pages.is_empty(), "nobody read the feed");
+    }
 }
 
 /// Whether this machine lets us trace, or why not.
@@ -67,6 +93,11 @@ pub fn of_a_day(seed: u64, steps: usize) -> Recording {
                 (daemon.get("/health").json()["frames_to_delete"] == 0).then_some(())
             });
             work(steps / 4);
+            // Chance may have left these out.
+            let mut lines = Lines::to(address);
+            agents[0].publish(&mut lines).expect("told");
+            agents[0].segment(&mut lines).expect("told");
+            agents[0].close(&mut lines).expect("closed");
             is_over.store(true, Ordering::Relaxed);
             pages = following.join().expect("a feed that a reader can follow");
         });

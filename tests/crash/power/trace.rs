@@ -66,7 +66,8 @@ pub fn parse(trace: &str) -> Vec<Call> {
 
 fn call(text: &str, begun: Place, ended: Place, at: f64) -> Call {
     let (name, rest) = text.split_once('(').unwrap_or_else(|| panic!("no call: {text:.80}"));
-    let (args, result) = rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(')')).unwrap_or_else(|| panic!("no end: {text:.80}"));
+    let (args, result) =
+        rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(')')).unwrap_or_else(|| panic!("no end: {text:.80}"));
     let result = result.trim_start_matches([' ', '=']);
     let number: String = result.chars().take_while(|char| char.is_ascii_digit() || *char == '-').collect();
     Call { name: name.to_owned(), args: arguments(args), result: number.parse().ok(), begun, ended, at }
