@@ -40,10 +40,13 @@ pub fn run(seed: u64, steps: usize, random: usize, progress: impl Fn(&str)) {
         let outcome = cuts::make(&restart, &cuts::around_every_sync_after(kill, &restart.log, seed), false);
         judge("after a kill and a start", &outcome, &tell);
     }
+    // Before it, nobody was told anything that could be lost.
+    let answers = recording.log.steps.iter().filter(|step| matches!(step.op, Op::Answer { .. }));
+    let first_answer = answers.map(|step| step.begun).min().unwrap();
     for mutation in &mutation::ALL {
         let mut wrong = recording.clone();
         (mutation.apply)(&mut wrong.log);
-        let outcome = cuts::make(&wrong, &cuts::around_every_sync(&recording.log, seed), true);
+        let outcome = cuts::make(&wrong, &cuts::around_every_sync_after(first_answer, &recording.log, seed), true);
         let finding = outcome.findings.first();
         let finding = finding.unwrap_or_else(|| panic!("nobody notices that {} ({} images)", mutation.name, outcome.images));
         tell(&format!("where {}, image {} shows: {finding:.300}", mutation.name, outcome.images));
