@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::ids::SessionId;
-use crate::runtime::folder;
+use crate::runtime::folders;
 
 use super::{beneath, layout};
 
@@ -57,14 +57,14 @@ impl FramesFolder {
 
     /// Makes the folder where it is missing and marks it as this store's.
     pub fn pair(&self, uuid: &str) -> io::Result<()> {
-        folder::make(&self.root)?;
+        folders::make(&self.root)?;
         self.prepare()?;
         let unfinished = layout::frames_temporary(&self.root).join("store");
         let mut file = File::create(&unfinished)?;
         writeln!(file, "{uuid}")?;
         file.sync_all()?;
         fs::rename(&unfinished, layout::frames_marker(&self.root))?;
-        sync_folder(&self.root)
+        folders::sync(&self.root)
     }
 
     /// Makes the folder for temporary names, or sweeps what a crash left there.
@@ -79,7 +79,7 @@ impl FramesFolder {
             other => other?,
         }
         // A session's folder that a killed process made may not be on the disk yet.
-        sync_folder(&self.root)
+        folders::sync(&self.root)
     }
 
     /// Makes a session's folder, durably.
@@ -92,7 +92,7 @@ impl FramesFolder {
             }
             _ => {}
         }
-        sync_folder(&self.root)?;
+        folders::sync(&self.root)?;
         self.unsynced.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
@@ -118,9 +118,9 @@ impl FramesFolder {
         frame.path = place;
         // Another request has just made the folder, and it may not be on the disk yet.
         if self.unsynced.load(Ordering::SeqCst) > 0 {
-            sync_folder(&self.root)?;
+            folders::sync(&self.root)?;
         }
-        sync_folder(&folder)?;
+        folders::sync(&folder)?;
         Ok(frame)
     }
 
@@ -145,7 +145,7 @@ impl FramesFolder {
 
     /// Makes deletions in a session's folder durable.
     pub fn sync_session(&self, session: &SessionId) -> io::Result<()> {
-        match sync_folder(&layout::session_frames(&self.root, session)) {
+        match folders::sync(&layout::session_frames(&self.root, session)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
@@ -165,8 +165,8 @@ impl UnnamedFrame {
         &self.name
     }
 
-    /// Says that a row is about to name it. Should the commit fail, whether it took hold all the same only
-    /// looking tells: the file stays from here on.
+    /// Says that a row, or the queue of beaten frames, is about to name it. Should the commit fail, whether it took hold
+    /// all the same only looking tells: the file stays from here on.
     pub fn may_be_named(&mut self) {
         self.may_be_named = true;
     }
@@ -180,8 +180,4 @@ impl Drop for UnnamedFrame {
             tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());
         }
     }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

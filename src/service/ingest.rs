@@ -121,10 +121,13 @@ fn apply(
     if let Some((written, of)) = written {
         // The second case: a commit that failed has taken hold all the same, and this is its repetition.
         if merge.counts.frame_saved || tx.is_frame_shown(at, written.name())? {
-            written.may_be_named();
             file = Some(*of);
             merge.counts.frame_saved = true;
+        } else {
+            // Beaten while it was written. Merely deleting it would not outlive a power cut; the queue does.
+            tx.beat_unless_shown(&frame.session, written.name())?;
         }
+        written.may_be_named();
     }
     if session.see_classes(frame.sightings.iter().map(|sighting| &sighting.cls)) {
         session.updated_at = tx.now();

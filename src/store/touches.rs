@@ -50,8 +50,9 @@ pub struct Touches {
 struct State {
     held: Arc<Held>,
     tracks: usize,
-    /// When the oldest of them came.
-    since: Option<Instant>,
+    /// When the oldest of each session came. One for all would not do: a commit carries the touches of its own sessions
+    /// alone, and must not put off those of the others.
+    since: HashMap<SessionKey, Instant>,
 }
 
 impl Touches {
@@ -68,7 +69,8 @@ impl Touches {
     /// Holds a sighting of `tracks` at `capture`, which came at `now`. Says whether the writer should look.
     pub fn hold(&self, session: SessionKey, tracks: &[TrackId], capture: Timestamp, now: Timestamp) -> bool {
         let mut state = self.lock();
-        let session = Arc::make_mut(&mut state.held).entry(session).or_default();
+        let at = session;
+        let session = Arc::make_mut(&mut state.held).entry(at).or_default();
         let session = Arc::make_mut(session);
         let before = session.len();
         for track in tracks {
@@ -79,24 +81,22 @@ impl Touches {
         }
         let added = session.len() - before;
         state.tracks += added;
-        let first = state.since.is_none();
-        state.since.get_or_insert_with(Instant::now);
+        let first = state.since.is_empty();
+        state.since.entry(at).or_insert_with(Instant::now);
         first || state.tracks >= MAX_HELD
     }
 
     /// When the writer must commit what is held; `None` when nothing is.
     pub fn due(&self) -> Option<Instant> {
         let state = self.lock();
-        let since = state.since?;
+        let since = *state.since.values().min()?;
         Some(if state.tracks >= MAX_HELD { since } else { since + self.interval })
     }
 
     /// Lets what is held wait anew, after a commit of it failed.
     pub fn postpone(&self) {
-        let mut state = self.lock();
-        if state.since.is_some() {
-            state.since = Some(Instant::now() + AFTER_FAILURE);
-        }
+        let again = Instant::now() + AFTER_FAILURE;
+        self.lock().since.values_mut().for_each(|since| *since = again);
     }
 
     /// Forgets what was `committed`. A touch that has grown meanwhile stays.
@@ -104,23 +104,24 @@ impl Touches {
         if committed.is_empty() {
             return;
         }
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let held = Arc::make_mut(&mut state.held);
         for (at, done) in committed {
             let Some(session) = held.get_mut(at) else { continue };
-            if Arc::ptr_eq(session, done) {
-                held.remove(at);
-                continue;
+            let grown = !Arc::ptr_eq(session, done);
+            if grown {
+                Arc::make_mut(session).retain(|track, touch| done.get(track) != Some(touch));
             }
-            let session = Arc::make_mut(session);
-            session.retain(|track, touch| done.get(track) != Some(touch));
-            if session.is_empty() {
+            if grown && !session.is_empty() {
+                // What grew meanwhile is younger than this commit.
+                state.since.insert(*at, Instant::now());
+            } else {
                 held.remove(at);
+                state.since.remove(at);
             }
         }
         state.tracks = state.held.values().map(|session| session.len()).sum();
-        // What grew meanwhile is younger than this commit.
-        state.since = (!state.held.is_empty()).then(Instant::now);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,7 @@
 //! Acknowledged means durable: what was answered is there after `kill -9`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::agent::{
@@ -7,6 +9,7 @@ use crate::support::agent::{
 };
 use crate::support::daemon::Daemon;
 use crate::support::records::at;
+use crate::support::until;
 
 #[test]
 fn what_was_acknowledged_is_there_after_kill_9() {
@@ -59,6 +62,32 @@ fn a_clean_stop_carries_every_held_touch() {
     ingest(&daemon, "s", &[("1", "cup", 0.4)], &at(0, 9), None).is(200);
     let daemon = Daemon::on(daemon.stop());
     assert_eq!(detection(&daemon, "s", "1")["last_ts"], "2025-10-11T12:00:09.000Z");
+}
+
+/// Found by the crash harness: each commit that carried the touches of a busy session began the interval of all others anew,
+/// so a quiet session's touch stayed in memory for as long as another one was busy.
+#[test]
+fn a_busy_session_does_not_put_off_the_touches_of_a_quiet_one() {
+    let daemon = Daemon::with("[database]\ntouch_interval_ms = 500\n");
+    for id in ["quiet", "busy"] {
+        open(&daemon, id);
+        ingest(&daemon, id, &[("1", "cup", 0.5)], &at(0, 1), None).is(200);
+    }
+    let number = || {
+        let feed = daemon.get("/changes").json();
+        let entry = feed["changes"].as_array().unwrap().iter().find(|entry| entry["detection"]["session_id"] == "quiet").cloned();
+        entry.unwrap()["seq"].as_u64().unwrap()
+    };
+    let before = number();
+    ingest(&daemon, "quiet", &[("1", "cup", 0.4)], &at(0, 9), None).is(200);
+    let mut step = 0_u16;
+    until("the quiet session's touch is committed", Duration::from_secs(10), || {
+        step += 1;
+        let second = usize::from(step) % 3000;
+        ingest(&daemon, "busy", &[("1", "cup", 0.1)], &at(1 + second / 60, second % 60), None).is(200);
+        ingest(&daemon, "busy", &[("1", "cup", 0.5 + f64::from(step) / 1e6)], &at(0, 1), None).is(200);
+        (number() > before).then_some(())
+    });
 }
 
 #[test]

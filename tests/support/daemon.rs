@@ -1,5 +1,6 @@
 //! Runs the real binary, each in a folder of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,18 +15,31 @@ use tempfile::TempDir;
 use super::http::{Client, Request, Response};
 use super::until;
 
-/// The binary under test; `SESSION_STORE_BIN` names another one.
+/// The binary under test; `SESSION_STORE_BIN` names another one. An example, to whom cargo names none, takes the one of its
+/// own profile.
 pub fn binary() -> PathBuf {
     std::env::var_os("SESSION_STORE_BIN")
         .map(PathBuf::from)
         .or_else(|| option_env!("CARGO_BIN_EXE_session-store").map(PathBuf::from))
-        .expect("no binary to test: run through cargo, or set SESSION_STORE_BIN")
+        .or_else(beside_examples)
+        .expect("no binary to test: build it (cargo build --release), run through cargo test, or set SESSION_STORE_BIN")
+}
+
+/// `target/<profile>/session-store` for `target/<profile>/examples/…`.
+fn beside_examples() -> Option<PathBuf> {
+    let example = std::env::current_exe().ok()?;
+    Some(example.parent()?.parent()?.join("session-store")).filter(|binary| binary.is_file())
 }
 
 /// The binary as a command in `dir`, without what the caller's environment would tell it.
 pub fn command(dir: &Path) -> Command {
-    let mut command = Command::new(binary());
-    command.current_dir(dir);
+    command_under(dir, &[])
+}
+
+fn command_under(dir: &Path, under: &[OsString]) -> Command {
+    let mut words = under.iter().cloned().chain([binary().into_os_string()]);
+    let mut command = Command::new(words.next().expect("at least the binary"));
+    command.args(words).current_dir(dir);
     for name in ["SESSION_STORE_CONFIG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "RUST_LOG", "INVOCATION_ID"] {
         command.env_remove(name);
     }
@@ -40,7 +54,12 @@ pub struct Home {
 impl Home {
     /// A new folder whose `config.toml` is `config`, completed with what keeps tests apart.
     pub fn new(config: &str) -> Self {
-        let home = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        Self::within(&std::env::temp_dir(), config)
+    }
+
+    /// The same in a folder of `parent`.
+    pub fn within(parent: &Path, config: &str) -> Self {
+        let home = Self { dir: tempfile::tempdir_in(parent).expect("a temporary folder") };
         home.configure(config);
         home
     }
@@ -144,6 +163,8 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     home: Option<Home>,
+    /// What runs it: a program with its arguments, such as a tracer; usually nothing.
+    under: Vec<OsString>,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     pub address: SocketAddr,
@@ -162,8 +183,13 @@ impl Daemon {
 
     /// A daemon on a folder that is there already.
     pub fn on(home: Home) -> Self {
-        let (child, lines, address) = launch(&home);
-        Self { home: Some(home), child, lines, address }
+        Self::under(home, Vec::new())
+    }
+
+    /// The same, run by another program that becomes it (and so is killed with it).
+    pub fn under(home: Home, under: Vec<OsString>) -> Self {
+        let (child, lines, address) = launch(&home, &under);
+        Self { home: Some(home), under, child, lines, address }
     }
 
     pub fn home(&self) -> &Home {
@@ -208,6 +234,11 @@ impl Daemon {
         self.send(&Request::post(target).json(body))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without a word, as a power cut would.
     pub fn kill9(&mut self) {
         drop(self.child.kill());
@@ -217,7 +248,7 @@ impl Daemon {
     /// Kills it if it still runs, and starts another one on the same folder.
     pub fn restart(&mut self) {
         self.kill9();
-        (self.child, self.lines, self.address) = launch(self.home());
+        (self.child, self.lines, self.address) = launch(self.home(), &self.under);
     }
 
     /// Sends a signal by name ("TERM").
@@ -262,8 +293,8 @@ impl Drop for Daemon {
     }
 }
 
-fn launch(home: &Home) -> (Child, Arc<Mutex<Vec<String>>>, SocketAddr) {
-    let mut child = command(home.dir())
+fn launch(home: &Home, under: &[OsString]) -> (Child, Arc<Mutex<Vec<String>>>, SocketAddr) {
+    let mut child = command_under(home.dir(), under)
         .arg("serve")
         .arg("--config")
         .arg(home.config())
