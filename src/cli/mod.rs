@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand.
 
 mod check_config;
+mod daemon;
 mod export;
+mod guard;
 mod health;
 mod import;
 mod offline;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +60,13 @@ enum Command {
     /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
     /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
     Import(import::Arguments),
+    /// Compare the database with itself and with the frames folder. Changes nothing.
+    ///
+    /// Every index against the records and the records against every index, the change feed, and each frame by existence and
+    /// length; with --deep also as a whole JPEG and by its hash. A frame that was rewritten in place and is whole is counted as
+    /// changed, which is no finding. Asks the running daemon where there is one; only of a stopped store are the pages' checksums
+    /// looked at. Exit status: 0 all is well, 1 there are findings, 2 not everything could be looked at.
+    Verify(verify::Arguments),
 }
 
 /// Runs the command line.
@@ -68,6 +78,10 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
         Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
         Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
+        Command::Verify(arguments) => match loaded {
+            Ok(loaded) => verify::run(&arguments, &loaded),
+            Err(mistakes) => verify::could_not_look(&mistakes.to_string()),
+        },
         Command::Import(arguments) => with_config(loaded, |loaded| import::run(&arguments, &loaded)),
     }
 }

@@ -1,10 +1,11 @@
 //! Frame files: written whole and synced under a temporary name, then renamed into place.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::ids::SessionId;
 
@@ -17,6 +18,8 @@ pub struct FramesFolder {
     /// Sessions' folders that were made and may not be on the disk yet. Where making one fails, the count stays up,
     /// and every later frame syncs the root for it.
     unsynced: Arc<AtomicUsize>,
+    /// Frames that no row names yet, but may soon.
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 /// How a frames folder and a store belong together.
@@ -33,7 +36,7 @@ pub enum Pairing {
 impl FramesFolder {
     /// The folder at `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root), unsynced: Arc::default() }
+        Self { root: Arc::new(root), unsynced: Arc::default(), unnamed: Arc::default() }
     }
 
     /// Its path.
@@ -104,7 +107,8 @@ impl FramesFolder {
         let folder = layout::session_frames(&self.root, session);
         let place = folder.join(&name);
         let file = File::options().write(true).create_new(true).open(&temporary)?;
-        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false };
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false, unnamed: Arc::clone(&self.unnamed) };
         (&file).write_all(bytes)?;
         file.sync_data()?;
         match fs::rename(&frame.path, &place) {
@@ -121,6 +125,12 @@ impl FramesFolder {
         }
         sync_folder(&folder)?;
         Ok(frame)
+    }
+
+    /// Whether a request of this process is just bringing a frame of this name. Once it is not, a row names the
+    /// frame or none ever will.
+    pub fn is_being_written(&self, file: &str) -> bool {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).contains(file)
     }
 
     /// Opens a session's frame.
@@ -156,6 +166,7 @@ pub struct UnnamedFrame {
     name: String,
     path: PathBuf,
     may_be_named: bool,
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 impl UnnamedFrame {
@@ -178,6 +189,7 @@ impl Drop for UnnamedFrame {
         {
             tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());
         }
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 

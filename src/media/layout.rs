@@ -4,11 +4,15 @@
 //! <frames>/<session id>/<capture>-<unique>.jpg   a frame; the name is never used twice
 //! <frames>/\store                                the UUID of the store that the folder is paired with
 //! <frames>/\tmp/                                 frames being written; swept at start
+//! <frames>/<session id>/\session.ndjson          a closed session's records, for the loss of the database
+//! <frames>/\sidecars                             how far these follow the change feed
+//! <frames>/\quarantine/<session id>/…            files that no row names, put there by `repair`
 //! <tracks>/<session id>/index.json, meta.json, tracks/seg-0000.jsonl …   the AI worker's
 //! ```
 //!
 //! A session id cannot hold a backslash, so the store's own names are nobody's session.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::SessionId;
@@ -17,6 +21,10 @@ use crate::domain::time::Timestamp;
 /// A session id cannot hold a backslash.
 const MARKER: &str = "\\store";
 const TEMPORARY: &str = "\\tmp";
+const SIDECARS: &str = "\\sidecars";
+const QUARANTINE: &str = "\\quarantine";
+/// In a session's folder; no frame can have this name.
+pub const SIDECAR: &str = "\\session.ndjson";
 
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
@@ -31,6 +39,21 @@ pub fn frames_temporary(frames: &Path) -> PathBuf {
 /// The folder of a session's frames.
 pub fn session_frames(frames: &Path, session: &SessionId) -> PathBuf {
     frames.join(session.as_str())
+}
+
+/// A session's records beside its frames.
+pub fn sidecar(frames: &Path, session: &SessionId) -> PathBuf {
+    session_frames(frames, session).join(SIDECAR)
+}
+
+/// How far the sidecars follow the change feed.
+pub fn sidecars_place(frames: &Path) -> PathBuf {
+    frames.join(SIDECARS)
+}
+
+/// Where files of `folder` that no row names are put; those that lie in no folder have one of their own there.
+pub fn quarantine(frames: &Path, folder: Option<&OsStr>) -> PathBuf {
+    frames.join(QUARANTINE).join(folder.unwrap_or(OsStr::new("\\root")))
 }
 
 /// A new frame's file name: when it was captured, and `unique`.

@@ -5,3 +5,4 @@ pub mod disk;
 pub mod frames;
 pub mod layout;
 pub mod tracks;
+pub mod walk;

@@ -11,6 +11,8 @@ pub mod ingest;
 pub mod pairing;
 pub mod sessions;
 pub mod tracks;
+pub mod verify;
+pub mod whole;
 
 use std::fmt;
 use std::sync::Arc;

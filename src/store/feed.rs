@@ -10,7 +10,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 use super::schema::KEY_FEED_FLOOR;
-use super::tables::{FEED, META};
+use super::tables::{FEED, META, TOMBSTONES};
 use super::{Snapshot, StoreError, Transaction, record};
 
 /// What a feed entry is about.
@@ -106,6 +106,18 @@ impl Transaction<'_> {
 }
 
 impl Snapshot {
+    /// Whether the feed still remembers the deletion of a session with this id. Reads all that it remembers.
+    pub fn is_session_buried(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let feed = self.table(FEED)?;
+        for entry in self.table(TOMBSTONES)?.range::<u64>(..)? {
+            let entity = feed.get(entry?.0.value())?.map(|bytes| record::decode_entity(bytes.value())).transpose()?;
+            if entity.is_some_and(|entity| entity == Entity::SessionDeleted(id.clone())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The feed's newest number.
     pub fn feed_head(&self) -> Result<u64, StoreError> {
         let newest = self.table(FEED)?.last()?.map_or(0, |(seq, _)| seq.value());

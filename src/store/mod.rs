@@ -14,10 +14,12 @@ mod reserve;
 mod schema;
 mod segments;
 mod sessions;
+mod shadow;
 mod snapshot;
 mod tables;
 mod touches;
 mod transaction;
+mod verify;
 mod writer;
 
 use std::path::PathBuf;
@@ -35,9 +37,12 @@ use crate::runtime::clock::Clock;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
+pub use lock::is_in_use;
 pub use schema::Identity;
+pub use shadow::check_pages;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
+pub use verify::{Looked, NamedFrame, Place};
 pub use writer::{Announcement, Urgency};
 
 use database::Handle;

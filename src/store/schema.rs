@@ -14,9 +14,12 @@ use super::tables::{
 /// The format that this program writes. A store of a higher one is refused.
 pub const FORMAT: u32 = 1;
 
-const KEY_FORMAT: &str = "format";
-const KEY_UUID: &str = "uuid";
-const KEY_EPOCH: &str = "epoch";
+/// The format of this store.
+pub const KEY_FORMAT: &str = "format";
+/// [`Identity::uuid`].
+pub const KEY_UUID: &str = "uuid";
+/// [`Identity::epoch`].
+pub const KEY_EPOCH: &str = "epoch";
 const KEY_CREATED: &str = "created_at";
 /// The highest feed number of a tombstone that was dropped.
 pub const KEY_FEED_FLOOR: &str = "feed_floor";

@@ -93,7 +93,7 @@ impl Transaction<'_> {
 
 /// The power of two of a session's duration: class 0 is below one second (or ends before its
 /// start), class n from 2^(n-1) up to, not including, 2^n seconds.
-fn duration_class(session: &Session) -> u8 {
+pub(super) fn duration_class(session: &Session) -> u8 {
     let end = session.end.map_or(session.start, |end| end.at);
     let seconds = u64::try_from((end.micros() - session.start.micros()) / 1_000_000).unwrap_or(0);
     // At most 39 bits: ten thousand years.

@@ -1,0 +1,9 @@
+//! Damage done to a store, and what `verify`, `repair`, `backup` and `restore` make of it: action × place × damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod forge;
+mod store;
+mod verify;
