@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod backup;
 mod check_config;
 mod daemon;
 mod export;
@@ -7,6 +8,7 @@ mod guard;
 mod health;
 mod import;
 mod offline;
+mod restore;
 mod serve;
 mod verify;
 
@@ -67,6 +69,18 @@ enum Command {
     /// changed, which is no finding. Asks the running daemon where there is one; only of a stopped store are the pages' checksums
     /// looked at. Exit status: 0 all is well, 1 there are findings, 2 not everything could be looked at.
     Verify(verify::Arguments),
+    /// Copy the store into a folder, or as a tar archive to standard output, also while the daemon runs.
+    ///
+    /// Everything in it holds at one moment, near the end of the run: the catalogue and the frames that it names. A folder that
+    /// holds an earlier backup gets a further generation, which shares unchanged frames with the one before; each is whole
+    /// in itself, and older ones may be deleted. One that is interrupted is never taken for whole.
+    Backup(backup::Arguments),
+    /// Build a store from a backup, where none is, and prove it by `verify --deep`.
+    ///
+    /// The database must not exist and the frames folder must be empty; one that was interrupted is simply run again. The store
+    /// is a new one with a new change feed: readers of the feed begin again. Exit status: 0 proved, 1 restored with findings or
+    /// not restored, 2 restored and not all of it could be looked at.
+    Restore(restore::Arguments),
 }
 
 /// Runs the command line.
@@ -78,6 +92,8 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
         Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
         Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
+        Command::Backup(arguments) => with_config(loaded, |loaded| backup::run(&arguments, &loaded)),
+        Command::Restore(arguments) => with_config(loaded, |loaded| restore::run(&arguments, &loaded)),
         Command::Verify(arguments) => match loaded {
             Ok(loaded) => verify::run(&arguments, &loaded),
             Err(mistakes) => verify::could_not_look(&mistakes.to_string()),

@@ -31,6 +31,11 @@ pub fn open(config: &Config, cache_bytes: usize) -> Result<Store, String> {
     Store::open(options, Arc::new(SystemClock::default())).map_err(|error| sentence(&error))
 }
 
+/// The options of a store that is yet to be built.
+pub fn options_to_build(config: &Config) -> Options {
+    Options { cache_bytes: CACHE_BYTES, reserve_bytes: 0, ..options(config) }
+}
+
 /// Opens the store of `config` for a look: nothing is dropped or made that opening alone does not need.
 ///
 /// # Errors

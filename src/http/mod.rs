@@ -1,6 +1,7 @@
 //! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map.
 
 mod access;
+mod backup;
 mod body;
 mod changes;
 pub mod client;

@@ -80,6 +80,10 @@ impl FramesFolder {
             }
             other => other?,
         }
+        match fs::remove_dir_all(layout::restoring(&self.root)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // A session's folder that a killed process made may not be on the disk yet.
         sync_folder(&self.root)
     }

@@ -1,6 +1,8 @@
 //! The use cases, one file each. They know the store and the files, and nothing of HTTP.
 
+pub mod backup;
 pub mod beaten;
+pub mod catalogue;
 pub mod changes;
 pub mod export;
 pub mod frames;
@@ -8,7 +10,9 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod ingest;
+mod line;
 pub mod pairing;
+pub mod restore;
 pub mod sessions;
 pub mod tracks;
 pub mod verify;

@@ -130,16 +130,22 @@ impl Snapshot {
 
     /// At most `limit` entries after `since`.
     pub fn changes(&self, since: u64, limit: usize) -> Result<FeedPage, FeedError> {
-        let head = self.feed_head()?;
-        if since > head || (since > 0 && since < self.feed_floor()?) {
+        if since > self.feed_head()? || (since > 0 && since < self.feed_floor()?) {
             return Err(FeedError::Restarted);
         }
+        Ok(self.more_changes(since, limit)?)
+    }
+
+    /// [`Snapshot::changes`] for a reader that has just been given what lies before `since`: a deletion that was
+    /// forgotten is none that it missed.
+    pub fn more_changes(&self, since: u64, limit: usize) -> Result<FeedPage, StoreError> {
+        let head = self.feed_head()?;
         let feed = self.table(FEED)?;
         let mut changes = Vec::new();
         // Detections of one session often stand together.
         let mut session_id: Option<(SessionKey, SessionId)> = None;
         for entry in feed.range(since.saturating_add(1)..)?.take(limit) {
-            let (seq, bytes) = entry.map_err(StoreError::from)?;
+            let (seq, bytes) = entry?;
             let missing = || StoreError::Record(format!("feed entry {}: what it names is not there", seq.value()));
             let change = match record::decode_entity(bytes.value())? {
                 Entity::Session(key) => Change::Session(self.session_at(key)?.ok_or_else(missing)?),

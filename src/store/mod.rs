@@ -2,6 +2,7 @@
 //! Reads go by [`Snapshot`], writes by closures over [`Transaction`] that one thread
 //! commits in groups. What the tables hold is told in `docs/design/storage.md`.
 
+mod building;
 mod database;
 mod detections;
 mod error;
@@ -34,6 +35,7 @@ use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Clock;
 
+pub use building::Building;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
