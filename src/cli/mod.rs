@@ -8,6 +8,7 @@ mod guard;
 mod health;
 mod import;
 mod offline;
+mod repair;
 mod restore;
 mod serve;
 mod verify;
@@ -81,6 +82,12 @@ enum Command {
     /// is a new one with a new change feed: readers of the feed begin again. Exit status: 0 proved, 1 restored with findings or
     /// not restored, 2 restored and not all of it could be looked at.
     Restore(restore::Arguments),
+    /// Put a stopped store in order: what `verify` found.
+    ///
+    /// Makes all indexes and the change feed anew from the records; readers of the feed begin again. A detection whose frame is
+    /// gone is kept without it, and listed. Files in the frames folder that no row names are moved to \quarantine in it, records
+    /// that cannot be used to a file beside the database: nothing is deleted. It may be interrupted and run again.
+    Repair(repair::Arguments),
 }
 
 /// Runs the command line.
@@ -94,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
         Command::Backup(arguments) => with_config(loaded, |loaded| backup::run(&arguments, &loaded)),
         Command::Restore(arguments) => with_config(loaded, |loaded| restore::run(&arguments, &loaded)),
+        Command::Repair(arguments) => with_config(loaded, |loaded| repair::run(&arguments, &loaded)),
         Command::Verify(arguments) => match loaded {
             Ok(loaded) => verify::run(&arguments, &loaded),
             Err(mistakes) => verify::could_not_look(&mistakes.to_string()),

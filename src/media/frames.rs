@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
+
 use crate::domain::ids::SessionId;
 
+use super::walk::Found;
 use super::{beneath, layout};
 
 /// The folder of frames.
@@ -154,6 +157,33 @@ impl FramesFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    /// Moves what lies in the folder and is named by no row out of the way, under a name that is free. Durable with
+    /// [`FramesFolder::sync_everything`].
+    pub fn quarantine(&self, found: &Found) -> io::Result<PathBuf> {
+        let folder = layout::quarantine(&self.root, found.folder.as_deref());
+        fs::create_dir_all(&folder)?;
+        let mut place = folder.join(&found.name);
+        for number in 1_u32.. {
+            match renameat_with(CWD, found.path(&self.root), CWD, &place, RenameFlags::NOREPLACE) {
+                Err(rustix::io::Errno::EXIST) => {
+                    let mut name = found.name.clone();
+                    name.push(format!(".{number}"));
+                    place = folder.join(name);
+                }
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// Makes all that was done in the folder durable.
+    pub fn sync_everything(&self) -> io::Result<()> {
+        Ok(syncfs(File::open(self.root.as_path())?)?)
     }
 
     /// Makes deletions in a session's folder durable.

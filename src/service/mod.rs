@@ -12,6 +12,7 @@ pub mod import;
 pub mod ingest;
 mod line;
 pub mod pairing;
+pub mod repair;
 pub mod restore;
 pub mod sessions;
 pub mod tracks;

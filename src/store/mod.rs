@@ -11,6 +11,7 @@ mod frames;
 mod index;
 mod lock;
 mod record;
+mod repair;
 mod reserve;
 mod schema;
 mod segments;
@@ -23,7 +24,7 @@ mod transaction;
 mod verify;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
 pub use lock::is_in_use;
+pub use repair::{Mended, Mender, Picture};
 pub use schema::Identity;
 pub use shadow::check_pages;
 pub use snapshot::Snapshot;
@@ -98,6 +100,11 @@ struct Shared {
     _lock: FolderLock,
 }
 
+/// Where a repair of the store at `database` puts records that cannot be used.
+pub fn set_aside_path(database: &Path) -> PathBuf {
+    database::beside(database, "set-aside.ndjson")
+}
+
 impl Store {
     /// Opens the store, or makes one where there is none. Blocks; after a crash for the time
     /// of redb's quick repair.
@@ -141,7 +148,7 @@ impl Store {
     }
 
     /// The database file.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.inner.path
     }
 

@@ -1,16 +1,12 @@
 //! `backup` and `restore`: what comes back is what was there, whatever goes on meanwhile and wherever it is cut.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::store::{database, filled, is_well, kinds, picture_of, verify};
+use crate::store::{catalogue, database, filled, is_well, killed_after, kinds, picture_of, verify};
 use crate::support::agent::{detections, ingest, jpeg, jpeg_of, open, picture, sessions};
 use crate::support::daemon::{Daemon, Home, Ran, command, run};
 
@@ -36,19 +32,6 @@ fn generations(folder: &Path) -> Vec<PathBuf> {
     let mut all: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("manifest.json").exists()).collect();
     all.sort();
     all
-}
-
-/// Everything that an export tells, but for the order: by session and track.
-fn catalogue(home: &Home) -> BTreeMap<String, Value> {
-    let ran = home.run(&["export"], b"");
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let lines = lines.filter(|line| line.get("session_deleted").is_none());
-    let key = |line: &Value| {
-        let (kind, record) = line.as_object().unwrap().iter().next().unwrap();
-        format!("{kind} {} {}", record["session_id"], record["track_id"])
-    };
-    lines.map(|line| (key(&line), line)).collect()
 }
 
 #[test]
@@ -303,22 +286,6 @@ fn many() -> Home {
         }
     }
     daemon.stop()
-}
-
-/// Runs a subcommand and kills it after so many milliseconds; its exit status where it ended before.
-pub fn killed_after(home: &Home, args: &[&str], delay: u64) -> Option<i32> {
-    let mut child = command(home.dir())
-        .arg("--config")
-        .arg(home.config())
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(delay));
-    drop(child.kill());
-    child.wait().unwrap().code()
 }
 
 #[test]

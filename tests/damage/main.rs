@@ -6,5 +6,6 @@ mod support;
 
 mod backup;
 mod forge;
+mod repair;
 mod store;
 mod verify;

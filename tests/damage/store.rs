@@ -1,12 +1,15 @@
 //! A store with something of everything in it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::agent::{END, close, detection, ingest, jpeg, open, picture_file};
-use crate::support::daemon::{Daemon, Home, Ran};
+use crate::support::daemon::{Daemon, Home, Ran, command};
 use crate::support::records::{at, colour, detection_line, session_line};
 
 /// A stopped store: a closed session with two pictures, an open one with one, one with colours, a deleted one, a segment.
@@ -85,4 +88,33 @@ pub fn contents(below: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     found.sort();
     found
+}
+
+/// Everything that an export tells, but for the order: by session and track.
+pub fn catalogue(home: &Home) -> BTreeMap<String, Value> {
+    let ran = home.run(&["export"], b"");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.filter(|line| line.get("session_deleted").is_none());
+    let key = |line: &Value| {
+        let (kind, record) = line.as_object().unwrap().iter().next().unwrap();
+        format!("{kind} {} {}", record["session_id"], record["track_id"])
+    };
+    lines.map(|line| (key(&line), line)).collect()
+}
+
+/// Runs a subcommand and kills it after so many milliseconds; its exit status where it ended before.
+pub fn killed_after(home: &Home, args: &[&str], delay: u64) -> Option<i32> {
+    let mut child = command(home.dir())
+        .arg("--config")
+        .arg(home.config())
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(delay));
+    drop(child.kill());
+    child.wait().unwrap().code()
 }

@@ -36,49 +36,11 @@ fn a_store_without_damage_is_well_stopped_or_running_and_is_not_changed() {
     assert_eq!(running["summary"]["frames"], 3, "{running}");
 }
 
-/// A place and what is done to it.
-type Damage = (&'static str, fn(&redb::WriteTransaction));
-
 #[test]
 fn each_index_row_that_is_lost_or_too_many_is_found() {
-    let damages: [Damage; 16] = [
-        ("session_ids lost", |txn| forge::empty(txn, forge::SESSION_IDS)),
-        ("open_sessions lost", |txn| forge::empty(txn, forge::OPEN)),
-        ("closed_sessions lost", |txn| forge::empty(txn, forge::CLOSED)),
-        ("by_class lost", |txn| forge::empty(txn, forge::BY_CLASS)),
-        ("by_path lost", |txn| forge::empty(txn, forge::BY_PATH)),
-        ("by_device lost", |txn| forge::empty(txn, forge::BY_DEVICE)),
-        ("by_color lost", |txn| forge::empty(txn, forge::BY_COLOR)),
-        ("frames lost", |txn| forge::empty(txn, forge::FRAMES)),
-        ("feed lost", |txn| forge::empty(txn, forge::FEED)),
-        ("tombstones lost", |txn| forge::empty(txn, forge::TOMBSTONES)),
-        ("detections lost", |txn| forge::empty(txn, forge::DETECTIONS)),
-        ("sessions lost", |txn| forge::empty(txn, forge::SESSIONS)),
-        ("a closed session is listed as open", |txn| {
-            let at = forge::a_session(txn, forge::CLOSED);
-            txn.open_table(forge::OPEN).unwrap().insert(at, ()).unwrap();
-        }),
-        ("a word leads to a session without it", |txn| {
-            let (start, number) = forge::a_session(txn, forge::CLOSED);
-            txn.open_table(forge::BY_CLASS).unwrap().insert(("whale", start, number), ()).unwrap();
-        }),
-        ("a colour is counted once too often", |txn| {
-            let mut table = txn.open_table(forge::BY_COLOR).unwrap();
-            let first = table.first().unwrap().unwrap();
-            let (color, start, number) = first.0.value();
-            let (color, count) = (color.to_owned(), first.1.value());
-            drop(first);
-            table.insert((color.as_str(), start, number), count + 1).unwrap();
-        }),
-        ("the feed holds a thing twice", |txn| {
-            let mut table = txn.open_table(forge::FEED).unwrap();
-            let first = table.first().unwrap().unwrap().1.value().to_vec();
-            table.insert(1_000_000, first.as_slice()).unwrap();
-        }),
-    ];
     let home = filled();
     let whole = fs::read(database(&home)).unwrap();
-    for (what, damage) in damages {
+    for (what, damage, _) in forge::DAMAGES {
         fs::write(database(&home), &whole).unwrap();
         forge(&home, damage);
         let ran = verify(&home, &["--json"]);
@@ -95,7 +57,7 @@ fn each_index_row_that_is_lost_or_too_many_is_found() {
 fn a_record_that_cannot_be_read_is_found_in_each_table() {
     let home = filled();
     let whole = fs::read(database(&home)).unwrap();
-    let damages: [Damage; 4] = [
+    let damages: [(&str, fn(&redb::WriteTransaction)); 4] = [
         ("sessions", |txn| {
             let mut table = txn.open_table(forge::SESSIONS).unwrap();
             let key = table.first().unwrap().unwrap().0.value();
