@@ -8,6 +8,7 @@ mod guard;
 mod health;
 mod import;
 mod offline;
+mod rebuild;
 mod repair;
 mod restore;
 mod serve;
@@ -87,6 +88,9 @@ enum Command {
     /// Makes all indexes and the change feed anew from the records; readers of the feed begin again. A detection whose frame is
     /// gone is kept without it, and listed. Files in the frames folder that no row names are moved to \quarantine in it, records
     /// that cannot be used to a file beside the database: nothing is deleted. It may be interrupted and run again.
+    ///
+    /// With --from-files, where the database is lost, sessions come back with their detections and frames as far as their records
+    /// lie beside the frames, where the daemon writes them when a session is closed. What does not come back is listed.
     Repair(repair::Arguments),
 }
 

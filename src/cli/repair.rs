@@ -11,18 +11,24 @@ use crate::media::frames::FramesFolder;
 use crate::service::repair::{Tell, quarantine, repair};
 use crate::store::{Mended, Store, check_pages, set_aside_path};
 
-use super::{guard, offline};
+use super::{guard, offline, rebuild};
 
 #[derive(Args)]
 pub struct Arguments {
     /// Read each frame; one that is no whole JPEG is treated as one that is gone
     #[arg(long)]
     deep: bool,
+    /// After the loss of the database: make a new one from what lies in the frames folder
+    #[arg(long, conflicts_with = "deep")]
+    from_files: bool,
 }
 
 /// Repairs the stopped store.
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let config = &loaded.config;
+    if arguments.from_files {
+        return rebuild::run(config);
+    }
     guard::guard(config, || mend(arguments.deep, config))
 }
 

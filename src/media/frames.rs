@@ -92,7 +92,7 @@ impl FramesFolder {
     }
 
     /// Makes a session's folder, durably.
-    fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
         self.unsynced.fetch_add(1, Ordering::SeqCst);
         match fs::create_dir(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -227,6 +227,6 @@ impl Drop for UnnamedFrame {
     }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

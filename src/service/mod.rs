@@ -12,9 +12,11 @@ pub mod import;
 pub mod ingest;
 mod line;
 pub mod pairing;
+pub mod rebuild;
 pub mod repair;
 pub mod restore;
 pub mod sessions;
+pub mod sidecars;
 pub mod tracks;
 pub mod verify;
 pub mod whole;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub preroll: Duration,
     /// Whether a central database is configured.
     pub has_central_database: bool,
+    /// `[frames] sidecar_delay_sec`.
+    pub sidecar_delay: Duration,
 }
 
 /// The use cases. Cheap to clone.

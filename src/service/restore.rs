@@ -101,11 +101,18 @@ pub fn read_in(store: &Store, mut input: impl BufRead, progress: &mut dyn FnMut(
         if batch.is_empty() && bytes == 0 {
             return Ok(());
         }
-        let batch = Arc::new(batch);
-        let stored = store.write_blocking(move |tx| batch.iter().try_for_each(|entry| put(tx, entry)));
-        stored.map_err(|error| format!("Of the lines up to {number} one cannot be stored: {error}."))?;
+        store_entries(store, Arc::new(batch)).map_err(|error| format!("Of the lines up to {number} one: {error}"))?;
         progress(bytes);
     }
+}
+
+/// Stores `entries` as they are, in one commit.
+///
+/// # Errors
+/// A sentence.
+pub fn store_entries(store: &Store, entries: Arc<Vec<Entry>>) -> Result<(), String> {
+    let stored = store.write_blocking(move |tx| entries.iter().try_for_each(|entry| put(tx, entry)));
+    stored.map_err(|error| format!("A record cannot be stored: {error}."))
 }
 
 fn put(tx: &mut Transaction<'_>, entry: &Entry) -> Result<(), StoreError> {

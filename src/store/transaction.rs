@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::frames::BeatenFrame;
-use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED};
+use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_UUID};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
     RawIndexKey, RawSessionKey, SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
@@ -76,6 +76,13 @@ impl<'t> Transaction<'t> {
     /// The moment of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Takes over the name of a store whose database is lost, with its frames folder.
+    pub fn adopt(&mut self, uuid: &str) -> Result<(), StoreError> {
+        self.changed = true;
+        self.meta.insert(KEY_UUID, uuid)?;
+        self.set_frames_paired()
     }
 
     /// Remembers that the frames folder carries this store's UUID.

@@ -6,6 +6,7 @@ mod support;
 
 mod backup;
 mod forge;
+mod rebuild;
 mod repair;
 mod store;
 mod verify;

@@ -14,7 +14,12 @@ use crate::support::records::{at, colour, detection_line, session_line};
 
 /// A stopped store: a closed session with two pictures, an open one with one, one with colours, a deleted one, a segment.
 pub fn filled() -> Home {
-    let home = Home::new("");
+    filled_with("")
+}
+
+/// The same with this configuration.
+pub fn filled_with(config: &str) -> Home {
+    let home = Home::new(config);
     home.import(&[
         session_line("coloured", &at(0, 0), &at(9, 0), &["car"], &json!({})),
         detection_line("coloured", "1", "car", &at(1, 0), &colour("rojo")),
