@@ -32,7 +32,7 @@ fn run_guarded(config: &Config) -> Result<ExitCode, String> {
         return Err(format!("There is no frames folder at {root}: see [frames] storage_path."));
     }
     let owner = frames.owner().map_err(cannot)?;
-    let building = Building::begin(offline::options_to_build(config), Arc::new(SystemClock::default()))
+    let building = Building::begin(&offline::options_to_build(config), Arc::new(SystemClock::default()))
         .map_err(|error| offline::sentence(&error))?;
     let bar = ProgressBar::new_spinner();
     let restored = rebuild(&building.store, &frames, &mut |remark| match remark {

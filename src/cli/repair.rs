@@ -89,7 +89,7 @@ fn teller(bar: &ProgressBar, count: Arc<Mutex<Count>>) -> Tell {
                 count.bare += 1;
                 let track = track.as_str();
                 bar.suspend(|| {
-                    println!("session {session}, track {track:?}: it had the picture {file}, and {why}; it is kept without")
+                    println!("session {session}, track {track:?}: it had the picture {file}, and {why}; it is kept without");
                 });
             }
             Mended::SetAside { table, key, why } => {

@@ -44,7 +44,7 @@ fn run_guarded(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, Strin
         check(&generation)?;
         Some(generation)
     };
-    let building = Building::begin(offline::options_to_build(config), Arc::new(SystemClock::default()))
+    let building = Building::begin(&offline::options_to_build(config), Arc::new(SystemClock::default()))
         .map_err(|error| offline::sentence(&error))?;
     let root = frames.root().display().to_string();
     let mut filling = Filling::begin(&frames).map_err(|error| match error.kind() {
@@ -80,7 +80,9 @@ pub fn prove(store: &Store, frames: &FramesFolder) -> (Report, Result<(), String
     let mut report = Report::new(false);
     let mut verification = Verification::new(store.clone(), frames.clone(), true);
     while let Some(verdicts) = verification.step() {
-        verdicts.into_iter().for_each(|verdict| report.take(verdict));
+        for verdict in &verdicts {
+            report.take(verdict);
+        }
     }
     (report, Ok(()))
 }

@@ -47,7 +47,7 @@ pub fn could_not_look(sentence: &str) -> ExitCode {
 fn online(url: &str, deep: bool, report: &mut Report) -> Result<(), String> {
     let url = format!("{url}/verify{}", if deep { "?deep=1" } else { "" });
     daemon::lines(&url, |verdict| {
-        report.take(verdict);
+        report.take(&verdict);
         Ok(())
     })?;
     Ok(())
@@ -65,7 +65,9 @@ fn offline(deep: bool, loaded: &Loaded, report: &mut Report) -> Result<(), Strin
     let frames = FramesFolder::new(config.frames.storage_path.clone());
     let mut verification = Verification::new(store.clone(), frames, deep);
     while let Some(verdicts) = verification.step() {
-        verdicts.into_iter().for_each(|verdict| report.take(verdict));
+        for verdict in &verdicts {
+            report.take(verdict);
+        }
     }
     drop(verification);
     store.close();
@@ -94,8 +96,8 @@ impl Report {
     }
 
     /// Tells of one verdict.
-    pub fn take(&mut self, verdict: Verdict) {
-        match &verdict {
+    pub fn take(&mut self, verdict: &Verdict) {
+        match verdict {
             Verdict::Progress(progress) => {
                 self.bar.set_length(progress.of);
                 self.bar.set_position(progress.done);
@@ -107,7 +109,7 @@ impl Report {
             Verdict::Summary(_) => self.is_whole = true,
             Verdict::BrokenOff(sentence) => self.broken_off = Some(sentence.clone()),
         }
-        let line = if self.json { serde_json::to_string(&verdict).ok() } else { sentence(&verdict) };
+        let line = if self.json { serde_json::to_string(verdict).ok() } else { sentence(verdict) };
         if let Some(line) = line {
             self.bar.suspend(|| println!("{line}"));
         }

@@ -28,7 +28,7 @@ impl Building {
     ///
     /// # Errors
     /// A sentence.
-    pub fn begin(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn begin(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let place = options.path.clone();
         let lock = FolderLock::take(&place)?;
         for path in [place.clone(), beside(&place, "journal")] {
@@ -41,7 +41,7 @@ impl Building {
         }
         let built = beside(&place, "building");
         sweep(&built)?;
-        let store = Store::open(Options { path: built.clone(), ..options }, clock)?;
+        let store = Store::open(Options { path: built.clone(), ..options.clone() }, clock)?;
         Ok(Self { store, place, built, _lock: lock })
     }
 

@@ -165,3 +165,49 @@ impl Snapshot {
         Ok(FeedPage { changes, next })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::session::Open;
+    use crate::runtime::clock::ManualClock;
+    use crate::store::{Options, Store};
+
+    /// An export of more entries than one page holds broke off with "Feed restarted" as soon as a deletion beyond that page
+    /// was forgotten: each page was treated as a reader that comes back after a long time.
+    #[test]
+    fn a_reader_on_its_way_is_not_sent_back_by_a_deletion_that_was_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
+        let options = Options {
+            path: folder.path().join("store.redb"),
+            cache_bytes: 1 << 20,
+            touch_interval: Duration::ZERO,
+            reserve_bytes: 0,
+            tombstone_age: Duration::from_secs(3600),
+        };
+        let store = Store::open(options, Arc::<ManualClock>::clone(&clock)).expect("opened");
+        let ids = |numbers: std::ops::Range<u32>| numbers.map(|number| SessionId::new("", format!("s{number}")).expect("valid"));
+        let add = |id: SessionId| {
+            let start = Timestamp::from_micros(0);
+            let open = Open { id, device_id: "d".into(), path: "p".into(), start, reason: None, configured_classes: vec![] };
+            store.write_blocking(move |tx| tx.add_session(&open.clone().into_session(start)).map(drop)).expect("added");
+        };
+        ids(0..4).for_each(add);
+        store.write_blocking(|tx| tx.delete_session(&SessionId::new("", "s3").expect("valid"))).expect("deleted");
+        clock.advance(Duration::from_secs(7200));
+        store.write_blocking(|tx| tx.drop_tombstones(tx.now(), 10)).expect("forgotten");
+        ids(4..6).for_each(add);
+        let snapshot = store.read().expect("read");
+        let (mut page, mut seen) = (snapshot.changes(0, 2).expect("the beginning"), 0);
+        while !page.changes.is_empty() {
+            seen += page.changes.len();
+            page = snapshot.more_changes(page.next, 2).expect("the next page");
+        }
+        assert_eq!(seen, 5);
+        assert!(matches!(snapshot.changes(2, 2), Err(FeedError::Restarted)), "one that comes back has missed it");
+    }
+}

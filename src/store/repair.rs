@@ -68,6 +68,9 @@ pub struct Mender<'m> {
     pub aside: &'m File,
 }
 
+/// A session's key and its record.
+type RawSession = ((i64, u64), Vec<u8>);
+
 /// A session or a detection with the number that its record gives it.
 struct Numbered<T> {
     what: T,
@@ -158,7 +161,7 @@ impl Transaction<'_> {
         Ok(known)
     }
 
-    fn session_page(&self, after: Option<(i64, u64)>) -> Result<Vec<((i64, u64), Vec<u8>)>, StoreError> {
+    fn session_page(&self, after: Option<(i64, u64)>) -> Result<Vec<RawSession>, StoreError> {
         let lowest = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Vec::new();
         for entry in self.sessions.range::<(i64, u64)>((lowest, Bound::Unbounded))?.take(AT_ONCE) {
@@ -258,8 +261,8 @@ impl Transaction<'_> {
                         continue;
                     }
                 };
-                let lost = self.lose_picture(mender, id, &mut detection, &known, &mut pictures)?;
-                let seq = if lost { 0 } else { seq };
+                let is_bare = self.lose_picture(mender, id, &mut detection, &known, &mut pictures)?;
+                let seq = if is_bare { 0 } else { seq };
                 let entity = Entity::Detection(at, detection.track.clone());
                 let numbered = self.keep_number(detection, seq, 1, &entity)?;
                 if let Some(color) = numbered.what.color_name() {
@@ -390,7 +393,7 @@ impl Transaction<'_> {
 }
 
 fn set_aside(mender: &mut Mender<'_>, table: &'static str, key: &str, bytes: &[u8], why: String) -> Result<(), StoreError> {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let line = serde_json::json!({ "table": table, "key": key, "why": why, "record": hex });
     let mut aside = mender.aside;
     writeln!(aside, "{line}")?;

@@ -409,6 +409,10 @@ impl<'a> Told<'a> {
             let Ok(folder) = fs::read_dir(daemon.frames_dir().join(id)) else { continue };
             for entry in folder {
                 let entry = entry.expect("an entry");
+                // The session's record beside its frames.
+                if entry.file_name().as_encoded_bytes().starts_with(b"\\") {
+                    continue;
+                }
                 // One that is deleted meanwhile was beaten.
                 let Ok(picture) = fs::read(entry.path()) else { continue };
                 let name = format!("{id}/{}", entry.file_name().to_str().unwrap());

@@ -53,11 +53,14 @@ fn each_index_row_that_is_lost_or_too_many_is_found() {
     is_well(&home);
 }
 
+/// A table, and what is done to a record of it.
+type RecordDamage = (&'static str, fn(&redb::WriteTransaction));
+
 #[test]
 fn a_record_that_cannot_be_read_is_found_in_each_table() {
     let home = filled();
     let whole = fs::read(database(&home)).unwrap();
-    let damages: [(&str, fn(&redb::WriteTransaction)); 4] = [
+    let damages: [RecordDamage; 4] = [
         ("sessions", |txn| {
             let mut table = txn.open_table(forge::SESSIONS).unwrap();
             let key = table.first().unwrap().unwrap().0.value();
