@@ -156,7 +156,8 @@ impl Trace {
             let line = line.expect("text");
             let Some((call, rest)) = line.split_once('(') else { continue };
             let call = call.rsplit(' ').next().expect("a name");
-            let Some(path) = rest.split_once(&below).and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path.to_owned()) else {
+            let Some(path) = rest.split_once(&below).and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path.to_owned())
+            else {
                 continue;
             };
             // With `-s 0` the data are shown as `""...`.

@@ -1,6 +1,7 @@
 //! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map.
 
 mod access;
+mod backup;
 mod body;
 mod changes;
 pub mod client;
@@ -19,6 +20,7 @@ mod routes;
 mod server;
 mod sessions;
 mod tracks;
+mod verify;
 mod wire;
 
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub struct Api {
     json_memory: Arc<Semaphore>,
     /// Exports under way.
     exports: Arc<Semaphore>,
+    /// Verifications under way.
+    verifications: Arc<Semaphore>,
     started: std::time::Instant,
     /// Lost log records; told by `/health`.
     log_losses: fn() -> u64,
@@ -81,6 +85,7 @@ impl Api {
             ingest_memory: Arc::new(Semaphore::new(ingest_kib)),
             json_memory: Arc::new(Semaphore::new(JSON_MEMORY_KIB)),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            verifications: Arc::new(Semaphore::new(1)),
             started: std::time::Instant::now(),
             log_losses,
         }

@@ -1,14 +1,18 @@
 //! Frame files: written whole and synced under a temporary name, then renamed into place.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
 use crate::domain::ids::SessionId;
 use crate::runtime::folders;
 
+use super::walk::Found;
 use super::{beneath, layout};
 
 /// The folder of frames.
@@ -18,6 +22,8 @@ pub struct FramesFolder {
     /// Sessions' folders that were made and may not be on the disk yet. Where making one fails, the count stays up,
     /// and every later frame syncs the root for it.
     unsynced: Arc<AtomicUsize>,
+    /// Frames that no row names yet, but may soon.
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 /// How a frames folder and a store belong together.
@@ -34,7 +40,7 @@ pub enum Pairing {
 impl FramesFolder {
     /// The folder at `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root), unsynced: Arc::default() }
+        Self { root: Arc::new(root), unsynced: Arc::default(), unnamed: Arc::default() }
     }
 
     /// Its path.
@@ -78,12 +84,16 @@ impl FramesFolder {
             }
             other => other?,
         }
+        match fs::remove_dir_all(layout::restoring(&self.root)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // A session's folder that a killed process made may not be on the disk yet.
         folders::sync(&self.root)
     }
 
     /// Makes a session's folder, durably.
-    fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
         self.unsynced.fetch_add(1, Ordering::SeqCst);
         match fs::create_dir(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -105,7 +115,8 @@ impl FramesFolder {
         let folder = layout::session_frames(&self.root, session);
         let place = folder.join(&name);
         let file = File::options().write(true).create_new(true).open(&temporary)?;
-        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false };
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false, unnamed: Arc::clone(&self.unnamed) };
         (&file).write_all(bytes)?;
         file.sync_data()?;
         match fs::rename(&frame.path, &place) {
@@ -122,6 +133,12 @@ impl FramesFolder {
         }
         folders::sync(&folder)?;
         Ok(frame)
+    }
+
+    /// Whether a request of this process is just bringing a frame of this name. Once it is not, a row names the
+    /// frame or none ever will.
+    pub fn is_being_written(&self, file: &str) -> bool {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).contains(file)
     }
 
     /// Opens a session's frame.
@@ -143,6 +160,33 @@ impl FramesFolder {
         }
     }
 
+    /// Moves what lies in the folder and is named by no row out of the way, under a name that is free. Durable with
+    /// [`FramesFolder::sync_everything`].
+    pub fn quarantine(&self, found: &Found) -> io::Result<PathBuf> {
+        let folder = layout::quarantine(&self.root, found.folder.as_deref());
+        fs::create_dir_all(&folder)?;
+        let mut place = folder.join(&found.name);
+        for number in 1_u32.. {
+            match renameat_with(CWD, found.path(&self.root), CWD, &place, RenameFlags::NOREPLACE) {
+                Err(rustix::io::Errno::EXIST) => {
+                    let mut name = found.name.clone();
+                    name.push(format!(".{number}"));
+                    place = folder.join(name);
+                }
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// Makes all that was done in the folder durable.
+    pub fn sync_everything(&self) -> io::Result<()> {
+        Ok(syncfs(File::open(self.root.as_path())?)?)
+    }
+
     /// Makes deletions in a session's folder durable.
     pub fn sync_session(&self, session: &SessionId) -> io::Result<()> {
         match folders::sync(&layout::session_frames(&self.root, session)) {
@@ -157,6 +201,7 @@ pub struct UnnamedFrame {
     name: String,
     path: PathBuf,
     may_be_named: bool,
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 impl UnnamedFrame {
@@ -179,5 +224,6 @@ impl Drop for UnnamedFrame {
         {
             tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());
         }
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }

@@ -108,10 +108,14 @@ impl Committer {
         }
         let carried = self.carry_touches(&mut tx, all_touches)?;
         let (head, beaten, batch) = (tx.head, std::mem::take(&mut tx.beaten), tx.take_changes());
-        if batch.is_empty() && !again {
+        let must_be_direct = again || tx.is_direct;
+        if !tx.changed && !again {
             drop(tx);
             txn.abort()?;
-        } else if !again && self.journal.append(&batch)? {
+            self.shared.touches.settle(&carried);
+            return Ok(());
+        }
+        if !must_be_direct && self.journal.append(&batch)? {
             // Durable, whatever happens from here on. Now readers may see it, and the database may write it when it likes.
             drop(tx);
             if let Err(error) = show(txn) {
@@ -126,7 +130,8 @@ impl Committer {
             txn.commit()?;
             self.journal.reset();
         }
-        self.note_commit(!batch.is_empty());
+        let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
         self.shared.touches.settle(&carried);
         if head != before {
             self.shared.head.send_replace(head);
@@ -139,13 +144,6 @@ impl Committer {
             self.shared.beaten_news.notify_one();
         }
         Ok(())
-    }
-
-    fn note_commit(&self, changed: bool) {
-        if changed {
-            let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-            self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
-        }
     }
 
     /// Makes the database durable, so that the journal's room is free again.

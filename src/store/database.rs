@@ -88,7 +88,8 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreErro
     }
     if Journal::exists(path) {
         return Err(StoreError::Refused(format!(
-            "The database {} is not there, but its journal is: put the database back, or move the journal away to begin a new store.",
+            "The database {} is not there, but its journal is: put the database back, `restore` a backup, or have what lies beside the \
+             frames brought back by `repair --from-files`. To begin a new store, move the journal away.",
             path.display()
         )));
     }
@@ -103,27 +104,30 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreErro
     open_existing(path, cache_bytes)
 }
 
+/// What is said of a database that is damaged.
+pub fn damaged(path: &Path, reason: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "The database {} is damaged: {reason}. Move it away and `restore` a backup; without one, `repair --from-files` brings \
+         back what lies beside the frames.",
+        path.display()
+    ))
+}
+
 fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    let refused = |reason: &dyn std::fmt::Display, way_out: &str| {
-        StoreError::Refused(format!("The database {} cannot be opened: {reason}. {way_out}", path.display()))
-    };
-    let length = fs::metadata(path)?.len();
-    if length == 0 {
-        return Err(refused(
-            &"it is empty, though a store was made there",
-            "Put a copy back, or move it and its journal away to begin a new store.",
-        ));
+    if fs::metadata(path)?.len() == 0 {
+        return Err(damaged(path, "it is empty, though a store was made there"));
     }
     match redb::Builder::new().set_cache_size(cache_bytes).open(path) {
         Ok(database) => Ok(database),
-        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(refused(&"another process has it open", "Stop that process first.")),
+        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::Refused(format!(
+            "The database {} cannot be opened: another process has it open. Stop that process first.",
+            path.display()
+        ))),
         Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
             if error.kind() != std::io::ErrorKind::InvalidData && error.kind() != std::io::ErrorKind::UnexpectedEof =>
         {
             Err(redb::Error::Io(error).into())
         }
-        Err(error) => {
-            Err(refused(&error, "It is damaged: put a copy back, or move it and its journal away to begin a new store."))
-        }
+        Err(error) => Err(damaged(path, &error.to_string())),
     }
 }

@@ -44,3 +44,9 @@ impl FolderLock {
         Ok(Self { _file: file })
     }
 }
+
+/// Whether another process has the store of `database` open.
+pub fn is_in_use(database: &Path) -> bool {
+    let Ok(file) = File::open(super::database::beside(database, "lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
