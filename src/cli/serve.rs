@@ -97,8 +97,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
 
 /// What runs behind the open port.
 async fn background(service: Service) {
-    service.pair_frames().await;
-    tokio::join!(service.delete_beaten_frames(), service.write_sidecars());
+    tokio::join!(service.watch_frames(), service.delete_beaten_frames(), service.write_sidecars());
 }
 
 fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {

@@ -92,6 +92,15 @@ impl FramesFolder {
         folders::sync(&self.root)
     }
 
+    /// Whether a file can be made here: full is not what is asked.
+    pub fn probe(&self) -> io::Result<()> {
+        let file = layout::frames_temporary(&self.root).join("probe");
+        match File::create(&file).and_then(|_| fs::remove_file(&file)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Makes a session's folder, durably.
     pub(super) fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
         self.unsynced.fetch_add(1, Ordering::SeqCst);

@@ -31,6 +31,9 @@ impl Service {
     /// what changes all the time is met when it no longer does.
     pub async fn write_sidecars(&self) {
         let Ok(store) = self.store(Urgency::Urgent).await else { return };
+        if !self.frames_are_usable().await {
+            return;
+        }
         let mut stopping = self.inner.stopping.subscribe();
         let delay = self.inner.settings.sidecar_delay.max(SHORTEST_DELAY);
         let mut sidecars = Sidecars::new(store.clone(), self.inner.frames.clone());

@@ -63,6 +63,9 @@ impl Committer {
                 }
                 Err(Failure::OfStore(error)) => {
                     tracing::error!(%error, "a commit failed");
+                    if matches!(error, StoreError::Gone) {
+                        return self.give_up(jobs, || WriteError::Failed(error.to_string()));
+                    }
                     let full = error.is_disk_full();
                     let mut took_ingests = false;
                     if full {
@@ -91,6 +94,9 @@ impl Committer {
     /// One transaction over all of `jobs`. `again` after a try that failed and may have taken hold all the same: then
     /// it is only durable once the database is.
     fn attempt(&mut self, jobs: &mut [Pending], all_touches: bool, again: bool) -> Result<(), Failure> {
+        if !self.shared.handle.is_in_place() || !self.journal.is_in_place() {
+            return Err(Failure::OfStore(StoreError::Gone));
+        }
         if self.journal.is_full() {
             self.try_checkpoint()?;
         }
@@ -193,6 +199,9 @@ impl Committer {
         loop {
             let (shared, journal) = (&self.shared, &mut self.journal);
             let healed = shared.handle.reopen(|database| {
+                if !journal.is_of(&schema::prepare(database, shared.clock.now())?.uuid) {
+                    return Err(StoreError::Gone);
+                }
                 let unapplied = journal.read(schema::journal_applied(database)?)?;
                 catch_up(database, &unapplied.batch, shared.clock.now())
             });

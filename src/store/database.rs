@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,13 +20,24 @@ pub struct Handle {
     path: PathBuf,
     cache_bytes: usize,
     database: Mutex<Option<Arc<Database>>>,
+    /// Which file it is: one that is deleted or replaced under the daemon goes on without a name.
+    file: Mutex<Option<FileId>>,
+}
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// Which file lies at `path`, if one does.
+pub fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Handle {
     /// Opens `path`, or makes a new database there.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let database = open_or_create(path, cache_bytes)?;
-        Ok(Self { path: path.to_owned(), cache_bytes, database: Mutex::new(Some(Arc::new(database))) })
+        let file = Mutex::new(file_id(path));
+        Ok(Self { path: path.to_owned(), cache_bytes, database: Mutex::new(Some(Arc::new(database))), file })
     }
 
     /// The database, for one short use.
@@ -59,8 +71,15 @@ impl Handle {
         self.close();
         let database = open_existing(&self.path, self.cache_bytes)?;
         catch_up(&database)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file_id(&self.path);
         *self.lock() = Some(Arc::new(database));
         Ok(())
+    }
+
+    /// Whether the file that is open still lies in its place.
+    pub fn is_in_place(&self) -> bool {
+        let file = *self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.is_some() && file == file_id(&self.path)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {

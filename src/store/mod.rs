@@ -280,6 +280,11 @@ impl Store {
         self.inner.shared.reserve.is_missing()
     }
 
+    /// Whether the open database still lies in its place. Where it does not, nothing is stored any more.
+    pub fn is_in_place(&self) -> bool {
+        self.inner.shared.handle.is_in_place()
+    }
+
     /// Commits what is queued and held, stops the writer and closes the database.
     pub fn close(&self) {
         self.inner.writer.stop();
