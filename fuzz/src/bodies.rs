@@ -28,8 +28,7 @@ pub fn run(data: &[u8]) {
     }
     if let Some(close) = taken(wire::close(&object)) {
         assert!(close.postroll_sec.is_none_or(|seconds| seconds >= 0));
-        let again =
-            json!({"sessionId": close.id.as_str(), "endTs": close.end.to_micros(), "postrollSec": close.postroll_sec});
+        let again = json!({"sessionId": close.id.as_str(), "endTs": close.end.to_micros(), "postrollSec": close.postroll_sec});
         assert_eq!(same(&close), wire::close(&fields(again)).as_ref().map_or_else(same, same));
     }
     if let Some((path, event)) = taken(wire::publish(&object)) {

@@ -13,9 +13,11 @@ pub fn run(data: &[u8]) {
             assert!(!mistakes.0.is_empty(), "refused without a reason");
             let keys = Loaded::parse("").expect("the defaults are fine").keys;
             for mistake in &mistakes.0 {
-                let names_a_line = mistake.strip_prefix("line ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+                let names_a_line =
+                    mistake.strip_prefix("line ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
                 let names = |key: &session_store::config::Key| {
-                    mistake.starts_with(&format!("{}.{} = ", key.section, key.name)) || mistake.starts_with(&format!("{} = ", key.section))
+                    mistake.starts_with(&format!("{}.{} = ", key.section, key.name))
+                        || mistake.starts_with(&format!("{} = ", key.section))
                 };
                 assert!(names_a_line || keys.iter().any(names), "which line or key? {mistake}");
             }

@@ -32,7 +32,8 @@ pub fn run(data: &[u8]) {
     let (method, length) = first.split_once(' ').unwrap_or((&first, "100"));
     let Ok(method) = method.parse::<Method>() else { return };
     let length = length.trim().parse::<usize>().unwrap_or(100) % (32 << 10);
-    let content: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap_or_default() ^ u8::try_from(at >> 8).unwrap_or_default()).collect();
+    let content: Vec<u8> =
+        (0..length).map(|at| u8::try_from(at % 251).unwrap_or_default() ^ u8::try_from(at >> 8).unwrap_or_default()).collect();
     let tag = answer(&content, &Method::GET, &HeaderMap::new()).header("etag").expect("a tag").to_owned();
     let mut asked = HeaderMap::new();
     for line in lines {

@@ -20,6 +20,8 @@ pub fn run(data: &[u8]) {
     // A second opinion, where it is one: chrono takes second 60 and all years.
     if let Ok(other) = DateTime::parse_from_rfc3339(text).map(|time| time.with_timezone(&Utc))
         && (1..=9999).contains(&other.year())
+        // A year 0 is refused as it is written, whatever its offset makes of it.
+        && !text.starts_with("0000")
         && other.nanosecond() < 1_000_000_000
     {
         assert_eq!(read.map(Timestamp::micros), Some(other.timestamp_micros()), "{text:?} is {other} to chrono");

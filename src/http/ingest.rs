@@ -12,7 +12,7 @@ use warp::multipart::{FormData, Part};
 use crate::domain::frame::{Frame, Jpeg};
 
 use super::Api;
-use super::body::{FaultNote, declared_length, media_type};
+use super::body::{FaultNote, check_plain, declared_length, media_type};
 use super::error::ApiError;
 use super::reply::{Answer, Reply};
 use super::wire;
@@ -41,6 +41,7 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
             "The body must be a form (Content-Type: multipart/form-data)",
         ));
     }
+    check_plain(headers)?;
     let max = max_request_bytes(api.settings.max_frame_bytes);
     let length = length.unwrap_or(max);
     if length > max {

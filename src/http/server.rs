@@ -1,12 +1,14 @@
 //! The port: connections, their limits, and their end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinError;
 use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 
@@ -171,10 +174,14 @@ impl Server {
             let busy = Busy::new(Arc::clone(&activity));
             // A task of its own: a client that has gone does not undo what it has asked for.
             let answer = tokio::spawn(async move { server.answer(request, peer, busy).await });
+            let server = Arc::clone(self);
             async move {
-                let answer = answer.await;
+                let answer = match answer.await {
+                    Ok(answer) => answer,
+                    Err(error) => server.failed(&error, peer).await,
+                };
                 activity.answering();
-                answer
+                Ok::<_, Infallible>(answer)
             }
         });
         let mut connection = http1::Builder::new()
@@ -183,6 +190,8 @@ impl Server {
             .half_close(true)
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES)
+            // The buffer may grow past its limit while a head is still coming.
+            .max_header_size(MAX_HEAD_BYTES)
             .serve_connection(io, service);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut stopping = false;
@@ -201,6 +210,17 @@ impl Server {
         if let Err(error) = ended {
             self.refuse(connection.into_parts().io.into_inner(), &error, peer, activity).await;
         }
+    }
+
+    /// The answer to a request whose handler has panicked; the panic itself is in the log.
+    async fn failed(&self, error: &JoinError, peer: SocketAddr) -> Response<Outgoing> {
+        let id = self.ids.next();
+        tracing::error!(request_id = id.0, "a request's handler ended without an answer: {error}");
+        let reply = Reply::from(ApiError::internal(""));
+        let mut response = respond(reply, &Method::GET, &HeaderMap::new(), Busy::default()).await;
+        self.sign(response.headers_mut(), &HeaderMap::new(), &id);
+        access::log("-", "-", response.status(), Duration::ZERO, peer.ip(), &id);
+        response
     }
 
     /// Says in our own words that a head was refused; of its request nothing is known.
@@ -231,13 +251,24 @@ impl Server {
         let id = self.ids.next();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let asked = request.headers().clone();
-        let reply = if method == Method::OPTIONS { options(&uri) } else { self.route(request).await };
+        // RFC 9112, 3.2: whom it asks is not clear.
+        let is_ambiguous = asked.get_all(HOST).iter().nth(1).is_some();
+        let reply = match method {
+            _ if is_ambiguous => Reply::from(ApiError::bad("The request has more than one Host")),
+            Method::OPTIONS => options(&uri),
+            // CONNECT names a host in a path's place; warp takes none for granted.
+            _ if uri.path().is_empty() => Reply::from(ApiError::no_route(&uri.to_string())),
+            _ => self.route(request).await,
+        };
         if let Some(detail) = &reply.detail {
             tracing::error!(request_id = id.0, "{method} {} failed: {detail}", uri.path());
         }
         let mut response = respond(reply, &method, &asked, busy).await;
         let headers = response.headers_mut();
         self.sign(headers, &asked, &id);
+        if is_ambiguous {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if method == Method::OPTIONS
             && let Some(allow) = routes::allowed(uri.path())
         {

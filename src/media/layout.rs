@@ -14,23 +14,29 @@ use std::path::{Path, PathBuf};
 use crate::domain::ids::SessionId;
 use crate::domain::time::Timestamp;
 
-/// A session id cannot hold a backslash.
-const MARKER: &str = "\\store";
-const TEMPORARY: &str = "\\tmp";
+/// Below the frames folder: the file that pairs it with a store.
+pub const FRAMES_MARKER: &str = "\\store";
+/// Below the frames folder: the folder of frames that are being written.
+pub const FRAMES_TEMPORARY: &str = "\\tmp";
 
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
-    frames.join(MARKER)
+    frames.join(FRAMES_MARKER)
 }
 
 /// The folder of frames that are being written.
 pub fn frames_temporary(frames: &Path) -> PathBuf {
-    frames.join(TEMPORARY)
+    frames.join(FRAMES_TEMPORARY)
 }
 
 /// The folder of a session's frames.
 pub fn session_frames(frames: &Path, session: &SessionId) -> PathBuf {
-    frames.join(session.as_str())
+    frames.join(session_folder(session))
+}
+
+/// Below the frames folder: the folder of a session's frames.
+pub fn session_folder(session: &SessionId) -> &str {
+    session.as_str()
 }
 
 /// A new frame's file name: when it was captured, and `unique`.

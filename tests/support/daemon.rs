@@ -220,6 +220,11 @@ impl Daemon {
         (self.child, self.lines, self.address) = launch(self.home());
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name ("TERM").
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
