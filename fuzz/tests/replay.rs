@@ -12,6 +12,9 @@ const MUTATED_FOR: Duration = Duration::from_secs(1);
 /// The same mutations each time: a failure must come back.
 const SEED: u64 = 0x005e_5510_0570_4e01;
 
+/// Bytes that mean something to one parser or another.
+const TELLING: &[u8] = b"\0%/\\.\"{}[]:,-+0 9\r\n\xff\xc0Z=&";
+
 /// Marsaglia's xorshift.
 struct Random(u64);
 
@@ -29,7 +32,7 @@ impl Random {
             match self.below(6) {
                 0 if at < input.len() => input[at] ^= 1 << self.below(8),
                 1 if at < input.len() => drop(input.remove(at)),
-                2 => input.insert(at, b"\0%/\\.\"{}[]:,-+0 9\r\n\xff\xc0Z=&"[self.below(25)]),
+                2 => input.insert(at, TELLING[self.below(TELLING.len())]),
                 3 => input.truncate(at),
                 4 => input.splice(at..at, other[self.below(other.len())..].iter().take(40).copied()).for_each(drop),
                 _ => input.extend_from_within(at..),

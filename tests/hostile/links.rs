@@ -25,15 +25,9 @@ fn outside(home: &Home) -> PathBuf {
     outside
 }
 
-/// The store's own folder of unfinished frames.
-fn temporary(frames: &Path) -> PathBuf {
-    frames.join(r"\tmp")
-}
-
-/// The store's own mark in the frames folder.
-fn mark(frames: &Path) -> PathBuf {
-    frames.join(r"\store")
-}
+/// The store's own folder of unfinished frames, and its mark.
+const TEMPORARY: &str = "\\tmp";
+const MARK: &str = "\\store";
 
 fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -66,9 +60,9 @@ fn a_link_in_the_tracks_folder_is_as_good_as_nothing() {
             let folder = copy_tracks_as(&home, FINISHED, id);
             let place = folder.join(link);
             if place.is_dir() {
-                fs::remove_dir_all(&place).unwrap()
+                fs::remove_dir_all(&place).unwrap();
             } else {
-                fs::remove_file(&place).unwrap()
+                fs::remove_file(&place).unwrap();
             }
             symlink(to, place).unwrap();
         }
@@ -129,7 +123,7 @@ fn a_frame_is_never_written_nor_deleted_through_a_linked_session_folder() {
     assert_eq!(answer.error(), "Internal server error");
     assert_eq!(names(&outside), before);
     assert_eq!(daemon.get("/ingest/detections/s").is(200).json()["count"], 0, "nothing was stored");
-    assert!(names(&temporary(&daemon.frames_dir())).is_empty(), "nothing is left behind");
+    assert!(names(&daemon.frames_dir().join(TEMPORARY)).is_empty(), "nothing is left behind");
     // With the link gone all is well again.
     fs::remove_file(daemon.frames_dir().join("s")).unwrap();
     assert_eq!(counts(ingest(&daemon, "s", &[("1", "cup", 0.5)], START, Some(&jpeg(1)))), (1, 0, 0, 1, true));
@@ -164,14 +158,14 @@ fn neither_the_queue_nor_the_sweep_deletes_through_a_link() {
     let mut daemon = Daemon::on(home);
     until("the frames folder is paired", Duration::from_secs(10), || {
         ingest(&daemon, "s", &[("2", "cup", 0.5)], START, None);
-        temporary(&frames).exists().then_some(())
+        frames.join(TEMPORARY).exists().then_some(())
     });
     daemon.kill9();
     let folder = frames.join("s");
     fs::remove_dir_all(&folder).unwrap();
     symlink(&outside, &folder).unwrap();
-    fs::remove_dir_all(temporary(&frames)).unwrap();
-    symlink(&outside, temporary(&frames)).unwrap();
+    fs::remove_dir_all(frames.join(TEMPORARY)).unwrap();
+    symlink(&outside, frames.join(TEMPORARY)).unwrap();
     let before = names(&outside);
     daemon.restart();
     // A better sighting with a picture cannot be written anywhere.
@@ -181,7 +175,7 @@ fn neither_the_queue_nor_the_sweep_deletes_through_a_link() {
     assert_eq!(health["status"], "degraded", "{health}");
     assert_eq!(names(&outside), before);
     // The operator takes the links away, and it recovers by itself.
-    fs::remove_file(temporary(&frames)).unwrap();
+    fs::remove_file(frames.join(TEMPORARY)).unwrap();
     fs::remove_file(&folder).unwrap();
     until("the frames folder is used again", Duration::from_secs(10), || {
         let health = daemon.get("/health").is(200).json();
@@ -198,12 +192,12 @@ fn a_linked_mark_is_no_mark_and_its_target_is_left_alone() {
     let target = home.dir().join("precious");
     fs::write(&target, "precious").unwrap();
     fs::create_dir_all(home.frames_dir()).unwrap();
-    symlink(&target, mark(&home.frames_dir())).unwrap();
+    symlink(&target, home.frames_dir().join(MARK)).unwrap();
     let daemon = Daemon::on(home);
     open(&daemon, "s");
     assert!(counts(ingest(&daemon, "s", &[("1", "cup", 0.5)], START, Some(&jpeg(1)))).4);
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
-    assert!(fs::symlink_metadata(mark(&daemon.frames_dir())).unwrap().is_file(), "the mark is a file of its own");
+    assert!(fs::symlink_metadata(daemon.frames_dir().join(MARK)).unwrap().is_file(), "the mark is a file of its own");
 }
 
 /// An operator may well link the whole folder to another volume.
