@@ -1,27 +1,29 @@
-//! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map.
+//! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map. What reads requests is public for the fuzz
+//! targets (`fuzz/`) alone.
 
 mod access;
 mod backup;
-mod body;
+pub mod body;
 mod changes;
 pub mod client;
-mod conditional;
+pub mod conditional;
 mod connection;
-mod content;
+pub mod content;
 mod cors;
-mod error;
+pub mod error;
 mod frames;
 mod health;
 mod hooks;
-mod ingest;
-mod query;
-mod reply;
+pub mod ingest;
+pub mod query;
+mod refusal;
+pub mod reply;
 mod routes;
 mod server;
 mod sessions;
 mod tracks;
 mod verify;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

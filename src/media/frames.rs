@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use crate::domain::ids::SessionId;
 use crate::runtime::folders;
 
+use super::beneath::{self, Folder};
+use super::layout;
 use super::walk::Found;
-use super::{beneath, layout};
 
 /// The folder of frames.
 #[derive(Clone)]
@@ -53,9 +54,10 @@ impl FramesFolder {
     /// # Errors
     /// When the folder or its marker cannot be read.
     pub fn pairing(&self, uuid: &str) -> io::Result<Pairing> {
-        match fs::read_to_string(layout::frames_marker(&self.root)) {
-            Ok(text) if text.trim() == uuid => Ok(Pairing::Paired),
-            Ok(text) => Ok(Pairing::Foreign(text.trim().to_owned())),
+        let mut text = String::new();
+        match beneath::open(&self.root, &[layout::FRAMES_MARKER]).and_then(|mut marker| marker.read_to_string(&mut text)) {
+            Ok(_) if text.trim() == uuid => Ok(Pairing::Paired),
+            Ok(_) => Ok(Pairing::Foreign(text.trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pairing::Unmarked),
             Err(error) => Err(error),
         }
@@ -65,21 +67,23 @@ impl FramesFolder {
     pub fn pair(&self, uuid: &str) -> io::Result<()> {
         folders::make(&self.root)?;
         self.prepare()?;
-        let unfinished = layout::frames_temporary(&self.root).join("store");
-        let mut file = File::create(&unfinished)?;
+        let root = Folder::root(&self.root)?;
+        let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+        let mut file = temporary.create("store")?;
         writeln!(file, "{uuid}")?;
         file.sync_all()?;
-        fs::rename(&unfinished, layout::frames_marker(&self.root))?;
-        folders::sync(&self.root)
+        temporary.rename("store", &root, layout::FRAMES_MARKER)?;
+        root.sync()
     }
 
     /// Makes the folder for temporary names, or sweeps what a crash left there.
     pub fn prepare(&self) -> io::Result<()> {
-        let temporary = layout::frames_temporary(&self.root);
-        match fs::create_dir(&temporary) {
+        let root = Folder::root(&self.root)?;
+        match root.make(layout::FRAMES_TEMPORARY) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                for entry in fs::read_dir(&temporary)? {
-                    fs::remove_file(entry?.path())?;
+                let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+                for name in temporary.names()? {
+                    temporary.delete(name.as_c_str())?;
                 }
             }
             other => other?,
@@ -89,58 +93,57 @@ impl FramesFolder {
             _ => {}
         }
         // A session's folder that a killed process made may not be on the disk yet.
-        folders::sync(&self.root)
+        root.sync()
     }
 
     /// Whether a file can be made here: full is not what is asked.
     pub fn probe(&self) -> io::Result<()> {
-        let file = layout::frames_temporary(&self.root).join("probe");
-        match File::create(&file).and_then(|_| fs::remove_file(&file)) {
+        let temporary = Folder::root(&self.root)?.folder(layout::FRAMES_TEMPORARY)?;
+        match temporary.create("probe").and_then(|_| temporary.delete("probe")) {
             Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
             other => other,
         }
     }
 
     /// Makes a session's folder, durably.
-    pub(super) fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn make_session_folder(&self, root: &Folder, name: &str) -> io::Result<Folder> {
         self.unsynced.fetch_add(1, Ordering::SeqCst);
-        match fs::create_dir(folder) {
+        match root.make(name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 self.unsynced.fetch_sub(1, Ordering::SeqCst);
                 return Err(error);
             }
             _ => {}
         }
-        folders::sync(&self.root)?;
+        root.sync()?;
         self.unsynced.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
+        root.folder(name)
     }
 
     /// Writes a frame called `name` whole and durably into `session`'s folder: under a temporary name,
     /// synced, renamed into place, the folder synced. What may now be named is deleted again when the
     /// result is dropped, unless a row may name it.
     pub fn write(&self, session: &SessionId, name: String, bytes: &[u8]) -> io::Result<UnnamedFrame> {
-        let temporary = layout::frames_temporary(&self.root).join(&name);
-        let folder = layout::session_frames(&self.root, session);
-        let place = folder.join(&name);
-        let file = File::options().write(true).create_new(true).open(&temporary)?;
+        let root = Folder::root(&self.root)?;
+        let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+        let mut file = temporary.create(&name)?;
         self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false, unnamed: Arc::clone(&self.unnamed) };
-        (&file).write_all(bytes)?;
+        let unnamed = Arc::clone(&self.unnamed);
+        let mut frame = UnnamedFrame { name, folder: temporary.clone(), may_be_named: false, unnamed };
+        file.write_all(bytes)?;
         file.sync_data()?;
-        match fs::rename(&frame.path, &place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.make_session_folder(&folder)?;
-                fs::rename(&frame.path, &place)?;
-            }
+        let place = layout::session_folder(session);
+        let folder = match root.folder(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_session_folder(&root, place)?,
             other => other?,
-        }
-        frame.path = place;
+        };
+        temporary.rename(&frame.name, &folder, &frame.name)?;
+        frame.folder = folder.clone();
         // Another request has just made the folder, and it may not be on the disk yet.
         if self.unsynced.load(Ordering::SeqCst) > 0 {
-            folders::sync(&self.root)?;
+            root.sync()?;
         }
-        folders::sync(&folder)?;
+        folder.sync()?;
         Ok(frame)
     }
 
@@ -157,16 +160,12 @@ impl FramesFolder {
 
     /// Length of a session's frame in bytes.
     pub fn length(&self, session: &SessionId, file: &str) -> io::Result<u64> {
-        let found = fs::symlink_metadata(layout::session_frames(&self.root, session).join(file))?;
-        if found.is_file() { Ok(found.len()) } else { Err(io::ErrorKind::NotFound.into()) }
+        self.session(session)?.length(file)
     }
 
     /// Deletes a session's frame; one that is gone already is fine.
     pub fn delete(&self, session: &SessionId, file: &str) -> io::Result<()> {
-        match fs::remove_file(layout::session_frames(&self.root, session).join(file)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        gone_is_fine(self.session(session).and_then(|folder| folder.delete(file)))
     }
 
     /// Moves what lies in the folder and is named by no row out of the way, under a name that is free. Durable with
@@ -198,17 +197,25 @@ impl FramesFolder {
 
     /// Makes deletions in a session's folder durable.
     pub fn sync_session(&self, session: &SessionId) -> io::Result<()> {
-        match folders::sync(&layout::session_frames(&self.root, session)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        gone_is_fine(self.session(session).and_then(|folder| folder.sync()))
+    }
+
+    pub(super) fn session(&self, session: &SessionId) -> io::Result<Folder> {
+        Folder::root(&self.root)?.folder(layout::session_folder(session))
+    }
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
 /// A frame that is in its place, but that no row names yet.
 pub struct UnnamedFrame {
     name: String,
-    path: PathBuf,
+    folder: Folder,
     may_be_named: bool,
     unnamed: Arc<Mutex<HashSet<String>>>,
 }
@@ -229,9 +236,9 @@ impl UnnamedFrame {
 impl Drop for UnnamedFrame {
     fn drop(&mut self) {
         if !self.may_be_named
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Err(error) = self.folder.delete(self.name.as_str())
         {
-            tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());
+            tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.name);
         }
         self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }

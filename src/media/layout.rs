@@ -21,10 +21,12 @@ use std::path::{Path, PathBuf};
 use crate::domain::ids::{FileName, SessionId};
 use crate::domain::time::Timestamp;
 
-/// A session id cannot hold a backslash.
-const MARKER: &str = "\\store";
-const TEMPORARY: &str = "\\tmp";
-const SIDECARS: &str = "\\sidecars";
+/// Below the frames folder: the file that pairs it with a store.
+pub const FRAMES_MARKER: &str = "\\store";
+/// Below the frames folder: the folder of frames that are being written.
+pub const FRAMES_TEMPORARY: &str = "\\tmp";
+/// Below the frames folder: how far the sidecars follow the change feed.
+pub const SIDECARS: &str = "\\sidecars";
 const RESTORING: &str = "\\restoring";
 /// In a generation: its lines.
 pub const CATALOGUE: &str = "catalogue.ndjson";
@@ -38,27 +40,22 @@ pub const SIDECAR: &str = "\\session.ndjson";
 
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
-    frames.join(MARKER)
+    frames.join(FRAMES_MARKER)
 }
 
 /// The folder of frames that are being written.
 pub fn frames_temporary(frames: &Path) -> PathBuf {
-    frames.join(TEMPORARY)
+    frames.join(FRAMES_TEMPORARY)
 }
 
 /// The folder of a session's frames.
 pub fn session_frames(frames: &Path, session: &SessionId) -> PathBuf {
-    frames.join(session.as_str())
+    frames.join(session_folder(session))
 }
 
-/// A session's records beside its frames.
-pub fn sidecar(frames: &Path, session: &SessionId) -> PathBuf {
-    session_frames(frames, session).join(SIDECAR)
-}
-
-/// How far the sidecars follow the change feed.
-pub fn sidecars_place(frames: &Path) -> PathBuf {
-    frames.join(SIDECARS)
+/// Below the frames folder: the folder of a session's frames.
+pub fn session_folder(session: &SessionId) -> &str {
+    session.as_str()
 }
 
 /// Where files of `folder` that no row names are put; those that lie in no folder have one of their own there.

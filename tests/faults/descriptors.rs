@@ -10,7 +10,7 @@ use crate::support::until;
 
 fn limit(daemon: &Daemon, descriptors: u32) {
     let limit = format!("--nofile={descriptors}:4096");
-    let done = Command::new("prlimit").args([&limit, "--pid", &daemon.pid().to_string()]).status();
+    let done = Command::new("prlimit").args([&limit, "--pid", &daemon.id().to_string()]).status();
     assert!(done.unwrap().success());
 }
 

@@ -55,7 +55,7 @@ fn it_works_within_64_mb_under_full_load() {
         Err(reason) => return eprintln!("skipped: no control group can be made here: {reason}"),
     };
     let mut daemon = Daemon::start();
-    group.add(daemon.pid());
+    group.add(daemon.id());
     let large = jpeg_of(3 << 20);
     let end = Instant::now() + Duration::from_secs(5);
     let taken: u64 = thread::scope(|scope| {

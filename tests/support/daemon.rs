@@ -198,11 +198,6 @@ impl Daemon {
         Self::under(home, std::iter::once("env".into()).chain(pairs).collect())
     }
 
-    /// Its process id, where what runs it has become it.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn home(&self) -> &Home {
         self.home.as_ref().expect("a home until the daemon is taken down")
     }
