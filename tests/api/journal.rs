@@ -99,7 +99,7 @@ fn a_damaged_journal_is_refused_with_the_way_out() {
     daemon.kill9();
     let path = daemon.dir().join(JOURNAL);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[4096 + 60] ^= 1;
+    bytes[4096 + 45] ^= 1;
     fs::write(&path, bytes).unwrap();
     let ran = daemon.home().run(&["serve"], b"");
     assert_eq!(ran.code, Some(1));

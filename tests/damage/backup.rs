@@ -29,7 +29,9 @@ fn restore(home: &Home, from: &Path) -> Ran {
 /// The generations in a backup folder, oldest first.
 fn generations(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut all: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("manifest.json").exists()).collect();
+    // The one that is being made has all it needs but its name.
+    let is_whole = |path: &PathBuf| !path.ends_with(".unfinished") && path.join("manifest.json").exists();
+    let mut all: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(is_whole).collect();
     all.sort();
     all
 }
