@@ -240,7 +240,7 @@ fn no_floor_calls_one_above_it_or_beside_it() {
 #[test]
 fn a_planted_violation_is_told_with_file_line_and_rule() {
     let told = violations("media/frames.rs", "use std::fs;\n\nuse crate::store::Store;\n");
-    assert_eq!(told, ["src/media/frames.rs:3: crate::store::Store; media may use domain"]);
+    assert_eq!(told, ["src/media/frames.rs:3: crate::store::Store; media may use runtime, domain"]);
     for (file, planted) in [
         ("store/feed.rs", "use crate::media::layout;"),
         ("store/feed.rs", "use crate::{\n    domain::ids,\n    service::Service as Upstairs,\n};"),

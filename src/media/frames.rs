@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::ids::SessionId;
-use crate::runtime::folders;
+use crate::runtime::folder;
 
 use super::{beneath, layout};
 
@@ -57,14 +57,14 @@ impl FramesFolder {
 
     /// Makes the folder where it is missing and marks it as this store's.
     pub fn pair(&self, uuid: &str) -> io::Result<()> {
-        folders::make(&self.root)?;
+        folder::make(&self.root)?;
         self.prepare()?;
         let unfinished = layout::frames_temporary(&self.root).join("store");
         let mut file = File::create(&unfinished)?;
         writeln!(file, "{uuid}")?;
         file.sync_all()?;
         fs::rename(&unfinished, layout::frames_marker(&self.root))?;
-        folders::sync(&self.root)
+        folder::sync(&self.root)
     }
 
     /// Makes the folder for temporary names, or sweeps what a crash left there.
@@ -79,7 +79,7 @@ impl FramesFolder {
             other => other?,
         }
         // A session's folder that a killed process made may not be on the disk yet.
-        folders::sync(&self.root)
+        folder::sync(&self.root)
     }
 
     /// Makes a session's folder, durably.
@@ -92,7 +92,7 @@ impl FramesFolder {
             }
             _ => {}
         }
-        folders::sync(&self.root)?;
+        folder::sync(&self.root)?;
         self.unsynced.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
@@ -118,9 +118,9 @@ impl FramesFolder {
         frame.path = place;
         // Another request has just made the folder, and it may not be on the disk yet.
         if self.unsynced.load(Ordering::SeqCst) > 0 {
-            folders::sync(&self.root)?;
+            folder::sync(&self.root)?;
         }
-        folders::sync(&folder)?;
+        folder::sync(&folder)?;
         Ok(frame)
     }
 
@@ -145,7 +145,7 @@ impl FramesFolder {
 
     /// Makes deletions in a session's folder durable.
     pub fn sync_session(&self, session: &SessionId) -> io::Result<()> {
-        match folders::sync(&layout::session_frames(&self.root, session)) {
+        match folder::sync(&layout::session_frames(&self.root, session)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }

@@ -1,7 +1,7 @@
 //! The one handle to redb's file, which can be taken away and opened again while the daemon runs.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use redb::Database;
 
 use super::StoreError;
+use super::journal::Journal;
 
 /// How long healing waits for readers to finish before it gives up for this time.
 const READERS_FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -52,10 +53,12 @@ impl Handle {
         }
     }
 
-    /// Closes the database and opens its file again: what redb asks for after an I/O error.
-    pub fn reopen(&self) -> Result<(), StoreError> {
+    /// Closes the database and opens its file again: what redb asks for after an I/O error. Nobody gets it before
+    /// `catch_up` has brought it up to date.
+    pub fn reopen(&self, catch_up: impl FnOnce(&Database) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.close();
         let database = open_existing(&self.path, self.cache_bytes)?;
+        catch_up(&database)?;
         *self.lock() = Some(Arc::new(database));
         Ok(())
     }
@@ -73,9 +76,21 @@ pub fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Makes the name of `path` durable.
+pub fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    crate::runtime::folder::sync(folder)
+}
+
 fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     if path.exists() {
         return open_existing(path, cache_bytes);
+    }
+    if Journal::exists(path) {
+        return Err(StoreError::Refused(format!(
+            "The database {} is not there, but its journal is: put the database back, or move the journal away to begin a new store.",
+            path.display()
+        )));
     }
     // A database appears under its name only when it is whole, so an empty file there is damage.
     let unfinished = beside(path, "new");
@@ -84,8 +99,7 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreErro
     }
     drop(redb::Builder::new().set_cache_size(cache_bytes).create(&unfinished)?);
     fs::rename(&unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
+    sync_parent(path)?;
     open_existing(path, cache_bytes)
 }
 
@@ -97,7 +111,7 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError
     if length == 0 {
         return Err(refused(
             &"it is empty, though a store was made there",
-            "Put a copy back, or move the file away to begin a new store.",
+            "Put a copy back, or move it and its journal away to begin a new store.",
         ));
     }
     match redb::Builder::new().set_cache_size(cache_bytes).open(path) {
@@ -108,6 +122,8 @@ fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError
         {
             Err(redb::Error::Io(error).into())
         }
-        Err(error) => Err(refused(&error, "It is damaged: put a copy back, or move the file away to begin a new store.")),
+        Err(error) => {
+            Err(refused(&error, "It is damaged: put a copy back, or move it and its journal away to begin a new store."))
+        }
     }
 }

@@ -62,10 +62,9 @@ impl Transaction<'_> {
         let key = (color, at.start, at.number);
         let before = self.by_color.get(key)?.map_or(0, |count| count.value());
         match before.saturating_add_signed(change) {
-            0 => self.by_color.remove(key)?,
-            count => self.by_color.insert(key, count)?,
-        };
-        Ok(())
+            0 => self.by_color.remove(key),
+            count => self.by_color.insert(key, count),
+        }
     }
 
     pub(super) fn delete_detections(&mut self, at: SessionKey, session: &Session) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use crate::runtime::folders;
+use crate::runtime::folder;
 
 use super::StoreError;
 
@@ -16,11 +16,11 @@ pub struct FolderLock {
 impl FolderLock {
     /// Locks `<database>.lock`, making the data folder where it is missing.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
-        let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let data = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The second: a killed process may have given the database its name and not have synced that.
-        folders::make(folder)
-            .and_then(|()| folders::sync(folder))
-            .map_err(|error| StoreError::Refused(format!("The data folder {} cannot be made: {error}.", folder.display())))?;
+        folder::make(data)
+            .and_then(|()| folder::sync(data))
+            .map_err(|error| StoreError::Refused(format!("The data folder {} cannot be made: {error}.", data.display())))?;
         let path = super::database::beside(database, "lock");
         let cannot =
             |error: std::io::Error| StoreError::Refused(format!("The lock file {} cannot be opened: {error}.", path.display()));

@@ -2,13 +2,17 @@
 //! Reads go by [`Snapshot`], writes by closures over [`Transaction`] that one thread
 //! commits in groups. What the tables hold is told in `docs/design/storage.md`.
 
+mod commit;
 mod database;
 mod detections;
 mod error;
 mod feed;
 mod frames;
 mod index;
+mod journal;
+mod journaled;
 mod lock;
+mod queue;
 mod record;
 mod reserve;
 mod schema;
@@ -18,6 +22,7 @@ mod snapshot;
 mod tables;
 mod touches;
 mod transaction;
+mod worker;
 mod writer;
 
 use std::path::PathBuf;
@@ -35,12 +40,13 @@ use crate::runtime::clock::Clock;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
+pub use queue::{Announcement, Urgency};
 pub use schema::Identity;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
-pub use writer::{Announcement, Urgency};
 
 use database::Handle;
+use journal::Journal;
 use lock::FolderLock;
 use reserve::Reserve;
 use touches::Touches;
@@ -101,11 +107,23 @@ impl Store {
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = FolderLock::take(&options.path)?;
         let handle = Handle::open(&options.path, options.cache_bytes)?;
-        let (identity, head) = {
+        let (identity, journal, head) = {
             let database = handle.get()?;
-            let identity = schema::prepare(&database, clock.now())?;
+            let mut identity = schema::prepare(&database, clock.now())?;
+            let (mut journal, unapplied) = Journal::open(&options.path, &identity.uuid, schema::journal_applied(&database)?)?;
+            if unapplied.is_gap {
+                tracing::warn!(
+                    "the database is older than its journal, as if an older copy had been put back: what the journal holds does not fit it \
+                     and is left out, and readers of the feed begin again"
+                );
+                identity.epoch = schema::begin_epoch(&database, journal.number())?;
+                journal.reset();
+                journal.renew();
+            } else if !unapplied.batch.is_empty() {
+                commit::catch_up(&database, &unapplied.batch, clock.now())?;
+            }
             let snapshot = Snapshot::new(database, Arc::default())?;
-            (identity, snapshot.feed_head()?)
+            (identity, journal, snapshot.feed_head()?)
         };
         let shared = Arc::new(Shared {
             handle,
@@ -119,7 +137,7 @@ impl Store {
             beaten_news: Notify::new(),
             _lock: lock,
         });
-        let writer = Writer::start(Arc::clone(&shared))?;
+        let writer = Writer::start(Arc::clone(&shared), journal)?;
         Ok(Self { inner: Arc::new(Inner { shared, writer, identity, path: options.path }) })
     }
 

@@ -13,6 +13,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::feed::Entity;
+use super::journal::Batch;
 
 /// A record longer than this is damage, not data.
 const MAX_RECORD_BYTES: usize = 16 << 20;
@@ -252,6 +253,21 @@ pub fn decode_entity(bytes: &[u8]) -> Result<Entity, StoreError> {
         }
         EntityV1::SessionDeleted { id } => Entity::SessionDeleted(SessionId::new("session id", id).map_err(invalid)?),
     })
+}
+
+/// Appends a journal record's body to `bytes`.
+pub fn encode_batch(batch: &Batch, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+    let written = bincode::encode_into_std_write(batch, bytes, CONFIG);
+    written.map(drop).map_err(|error| StoreError::Record(error.to_string()))
+}
+
+/// Reads [`encode_batch`]'s bytes.
+pub fn decode_batch(bytes: &[u8]) -> Result<Batch, StoreError> {
+    match bincode::decode_from_slice(bytes, CONFIG) {
+        Ok((batch, used)) if used == bytes.len() => Ok(batch),
+        Ok(_) => Err(StoreError::Record("a record of the journal: bytes are left over behind it".into())),
+        Err(error) => Err(StoreError::Record(format!("a record of the journal: {error}"))),
+    }
 }
 
 fn end_reason_code(reason: Option<EndReason>) -> u8 {

@@ -12,7 +12,9 @@ use super::tables::{
 };
 
 /// The format that this program writes. A store of a higher one is refused.
-pub const FORMAT: u32 = 1;
+///
+/// 1: the first. 2: a journal lies beside the database, which holds what the database does not yet.
+pub const FORMAT: u32 = 2;
 
 const KEY_FORMAT: &str = "format";
 const KEY_UUID: &str = "uuid";
@@ -23,6 +25,9 @@ pub const KEY_FEED_FLOOR: &str = "feed_floor";
 /// Whether the frames folder carries this store's UUID.
 pub const KEY_FRAMES_PAIRED: &str = "frames_paired";
 
+/// Number of the newest change in the journal that the database durably holds.
+pub const KEY_JOURNAL: &str = "journal_applied";
+
 /// The store's names for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -32,11 +37,45 @@ pub struct Identity {
     pub epoch: String,
 }
 
-/// Makes the tables where they are missing, and reads who the store is.
+/// Makes the tables where they are missing, brings an older format up to date, and reads who the store is.
 pub fn prepare(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
-    if let Some(identity) = known(database)? {
-        return Ok(identity);
+    match known(database)? {
+        Some((identity, FORMAT)) => Ok(identity),
+        // Nothing but the number differs: an older program must not open what it would read without the journal.
+        Some((identity, _)) => {
+            set(database, &[(KEY_FORMAT, &FORMAT.to_string())])?;
+            Ok(identity)
+        }
+        None => create(database, now),
     }
+}
+
+/// Gives the feed a new epoch, so that its readers begin again. Notes what of the journal the database holds.
+pub fn begin_epoch(database: &Database, journal_applied: u64) -> Result<String, StoreError> {
+    let epoch = Uuid::new_v4().to_string();
+    set(database, &[(KEY_EPOCH, &epoch), (KEY_JOURNAL, &journal_applied.to_string())])?;
+    Ok(epoch)
+}
+
+/// Number of the newest change in the journal that the database durably holds.
+pub fn journal_applied(database: &Database) -> Result<u64, StoreError> {
+    let txn = redb::ReadableDatabase::begin_read(database)?;
+    Ok(txn.open_table(META)?.get(KEY_JOURNAL)?.and_then(|number| number.value().parse().ok()).unwrap_or(0))
+}
+
+fn set(database: &Database, facts: &[(&str, &str)]) -> Result<(), StoreError> {
+    let mut txn = database.begin_write()?;
+    txn.set_quick_repair(true);
+    {
+        let mut meta = txn.open_table(META)?;
+        for (key, value) in facts {
+            meta.insert(key, value)?;
+        }
+    }
+    Ok(txn.commit()?)
+}
+
+fn create(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
     let identity = Identity { uuid: Uuid::new_v4().to_string(), epoch: Uuid::new_v4().to_string() };
     let mut txn = database.begin_write()?;
     txn.set_quick_repair(true);
@@ -66,7 +105,7 @@ pub fn prepare(database: &Database, now: Timestamp) -> Result<Identity, StoreErr
     Ok(identity)
 }
 
-fn known(database: &Database) -> Result<Option<Identity>, StoreError> {
+fn known(database: &Database) -> Result<Option<(Identity, u32)>, StoreError> {
     let txn = redb::ReadableDatabase::begin_read(database)?;
     let meta = match txn.open_table(META) {
         Ok(meta) => meta,
@@ -80,11 +119,11 @@ fn known(database: &Database) -> Result<Option<Identity>, StoreError> {
         Ok(value.value().to_owned())
     };
     let format = text(KEY_FORMAT)?;
-    if format.parse::<u32>().ok().is_none_or(|format| format > FORMAT) {
+    let Some(number) = format.parse::<u32>().ok().filter(|format| *format <= FORMAT) else {
         return Err(StoreError::Refused(format!(
             "The store has format {format}, and this program knows formats up to {FORMAT}: it was written by a newer session-store; \
              install that version, or one that is newer still."
         )));
-    }
-    Ok(Some(Identity { uuid: text(KEY_UUID)?, epoch: text(KEY_EPOCH)? }))
+    };
+    Ok(Some((Identity { uuid: text(KEY_UUID)?, epoch: text(KEY_EPOCH)? }, number)))
 }

@@ -46,12 +46,12 @@ impl Transaction<'_> {
         if old_end != Some(end) {
             match old_end {
                 None => {}
-                Some(None) => drop(self.open_sessions.remove(raw(at))?),
-                Some(Some(class)) => drop(self.closed_sessions.remove((class, at.start, at.number))?),
+                Some(None) => self.open_sessions.remove(raw(at))?,
+                Some(Some(class)) => self.closed_sessions.remove((class, at.start, at.number))?,
             }
             match end {
-                None => drop(self.open_sessions.insert(raw(at), ())?),
-                Some(class) => drop(self.closed_sessions.insert((class, at.start, at.number), ())?),
+                None => self.open_sessions.insert(raw(at), ())?,
+                Some(class) => self.closed_sessions.insert((class, at.start, at.number), ())?,
             }
         }
         let known = old.as_ref().map_or(&[][..], |old| &old.detected_classes);

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use redb::{ReadableTable as _, Table, WriteTransaction};
+use redb::{ReadableTable as _, WriteTransaction};
 
 use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::frames::BeatenFrame;
-use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED};
+use super::journal::Batch;
+use super::journaled::{AnyTable, Journaled};
+use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_JOURNAL};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
     RawIndexKey, RawSessionKey, SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
@@ -17,21 +19,21 @@ use super::tables::{
 
 /// What a change is applied to. Nothing is visible to readers before the commit.
 pub struct Transaction<'t> {
-    pub(super) meta: Table<'t, &'static str, &'static str>,
-    pub(super) session_ids: Table<'t, &'static str, RawSessionKey>,
-    pub(super) sessions: Table<'t, RawSessionKey, &'static [u8]>,
-    pub(super) open_sessions: Table<'t, RawSessionKey, ()>,
-    pub(super) closed_sessions: Table<'t, (u8, i64, u64), ()>,
-    pub(super) by_class: Table<'t, RawIndexKey, ()>,
-    pub(super) by_path: Table<'t, RawIndexKey, ()>,
-    pub(super) by_device: Table<'t, RawIndexKey, ()>,
-    pub(super) by_color: Table<'t, RawIndexKey, u32>,
-    pub(super) detections: Table<'t, (u64, &'static str), &'static [u8]>,
-    pub(super) frames: Table<'t, (u64, &'static str), &'static [u8]>,
-    pub(super) beaten_frames: Table<'t, (&'static str, &'static str), ()>,
-    pub(super) segments: Table<'t, (&'static str, &'static str), &'static [u8]>,
-    pub(super) feed: Table<'t, u64, &'static [u8]>,
-    pub(super) tombstones: Table<'t, u64, i64>,
+    pub(super) meta: Journaled<'t, &'static str, &'static str>,
+    pub(super) session_ids: Journaled<'t, &'static str, RawSessionKey>,
+    pub(super) sessions: Journaled<'t, RawSessionKey, &'static [u8]>,
+    pub(super) open_sessions: Journaled<'t, RawSessionKey, ()>,
+    pub(super) closed_sessions: Journaled<'t, (u8, i64, u64), ()>,
+    pub(super) by_class: Journaled<'t, RawIndexKey, ()>,
+    pub(super) by_path: Journaled<'t, RawIndexKey, ()>,
+    pub(super) by_device: Journaled<'t, RawIndexKey, ()>,
+    pub(super) by_color: Journaled<'t, RawIndexKey, u32>,
+    pub(super) detections: Journaled<'t, (u64, &'static str), &'static [u8]>,
+    pub(super) frames: Journaled<'t, (u64, &'static str), &'static [u8]>,
+    pub(super) beaten_frames: Journaled<'t, (&'static str, &'static str), ()>,
+    pub(super) segments: Journaled<'t, (&'static str, &'static str), &'static [u8]>,
+    pub(super) feed: Journaled<'t, u64, &'static [u8]>,
+    pub(super) tombstones: Journaled<'t, u64, i64>,
     /// The feed's newest number so far.
     pub(super) head: u64,
     /// Sessions that this transaction writes to; their held touches go along.
@@ -45,26 +47,26 @@ pub struct Transaction<'t> {
 
 impl<'t> Transaction<'t> {
     pub(super) fn new(txn: &'t WriteTransaction, now: Timestamp) -> Result<Self, StoreError> {
-        let feed = txn.open_table(FEED)?;
-        let meta = txn.open_table(META)?;
+        let feed = Journaled::open(txn, FEED)?;
+        let meta = Journaled::open(txn, META)?;
         let newest = feed.last()?.map_or(0, |(seq, _)| seq.value());
         let floor = meta.get(KEY_FEED_FLOOR)?.and_then(|floor| floor.value().parse().ok()).unwrap_or(0);
         Ok(Self {
             meta,
-            session_ids: txn.open_table(SESSION_IDS)?,
-            sessions: txn.open_table(SESSIONS)?,
-            open_sessions: txn.open_table(OPEN_SESSIONS)?,
-            closed_sessions: txn.open_table(CLOSED_SESSIONS)?,
-            by_class: txn.open_table(BY_CLASS)?,
-            by_path: txn.open_table(BY_PATH)?,
-            by_device: txn.open_table(BY_DEVICE)?,
-            by_color: txn.open_table(BY_COLOR)?,
-            detections: txn.open_table(DETECTIONS)?,
-            frames: txn.open_table(FRAMES)?,
-            beaten_frames: txn.open_table(BEATEN_FRAMES)?,
-            segments: txn.open_table(SEGMENTS)?,
+            session_ids: Journaled::open(txn, SESSION_IDS)?,
+            sessions: Journaled::open(txn, SESSIONS)?,
+            open_sessions: Journaled::open(txn, OPEN_SESSIONS)?,
+            closed_sessions: Journaled::open(txn, CLOSED_SESSIONS)?,
+            by_class: Journaled::open(txn, BY_CLASS)?,
+            by_path: Journaled::open(txn, BY_PATH)?,
+            by_device: Journaled::open(txn, BY_DEVICE)?,
+            by_color: Journaled::open(txn, BY_COLOR)?,
+            detections: Journaled::open(txn, DETECTIONS)?,
+            frames: Journaled::open(txn, FRAMES)?,
+            beaten_frames: Journaled::open(txn, BEATEN_FRAMES)?,
+            segments: Journaled::open(txn, SEGMENTS)?,
             feed,
-            tombstones: txn.open_table(TOMBSTONES)?,
+            tombstones: Journaled::open(txn, TOMBSTONES)?,
             head: newest.max(floor),
             written: HashSet::new(),
             now,
@@ -76,6 +78,50 @@ impl<'t> Transaction<'t> {
     /// The moment of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Every table by its number in the journal, which must never change: add new ones at the end.
+    fn tables(&mut self) -> [&mut dyn AnyTable; 15] {
+        [
+            &mut self.meta,
+            &mut self.session_ids,
+            &mut self.sessions,
+            &mut self.open_sessions,
+            &mut self.closed_sessions,
+            &mut self.by_class,
+            &mut self.by_path,
+            &mut self.by_device,
+            &mut self.by_color,
+            &mut self.detections,
+            &mut self.frames,
+            &mut self.beaten_frames,
+            &mut self.segments,
+            &mut self.feed,
+            &mut self.tombstones,
+        ]
+    }
+
+    /// All that this transaction has written.
+    pub(super) fn take_changes(&mut self) -> Batch {
+        let changes = (0_u8..).zip(self.tables()).map(|(number, table)| (number, table.take_changes()));
+        changes.filter(|(_, changes)| !changes.is_empty()).collect()
+    }
+
+    /// Makes changes that the journal holds.
+    pub(super) fn make(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for (number, changes) in batch {
+            let table = tables.get_mut(usize::from(*number));
+            table
+                .ok_or_else(|| StoreError::Record(format!("the journal names table {number}, which is not known")))?
+                .make(changes)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that with this transaction the database holds all of the journal up to `number`.
+    pub(super) fn set_journal_applied(&mut self, number: u64) -> Result<(), StoreError> {
+        self.meta.insert(KEY_JOURNAL, number.to_string().as_str())
     }
 
     /// Remembers that the frames folder carries this store's UUID.

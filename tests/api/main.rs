@@ -23,6 +23,7 @@ mod import_merge;
 mod ingest;
 mod ingest_merge;
 mod ingest_refused;
+mod journal;
 mod limits;
 mod logs;
 mod session;
