@@ -15,18 +15,24 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon with its data in `folder`, logging requests into a file there.
+    /// Starts the daemon with its data in `folder`.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, folder, None)
+    }
+
+    /// Starts `binary`, or the one under test, with the database in a folder of its own.
+    pub fn start_with(folder: &Path, database: &Path, binary: Option<&Path>) -> Self {
         let config = folder.join("config.toml");
         std::fs::write(
             &config,
             format!(
-                "[server]\nport = 0\n[database]\npath = \"{0}/store.redb\"\n[frames]\nstorage_path = \"{0}/frames\"\n[tracks]\nstorage_path = \"{0}/tracks\"\n[log]\nformat = \"json\"\n",
-                folder.display()
+                "[server]\nport = 0\n[database]\npath = \"{1}/store.redb\"\n[frames]\nstorage_path = \"{0}/frames\"\n[tracks]\nstorage_path = \"{0}/tracks\"\n[log]\nformat = \"json\"\n",
+                folder.display(),
+                database.display(),
             ),
         )
         .expect("the configuration is written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_session-store"))
+        let mut child = Command::new(binary.unwrap_or(Path::new(env!("CARGO_BIN_EXE_session-store"))))
             .arg("--config")
             .arg(&config)
             .stdout(Stdio::piped())
@@ -70,6 +76,12 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Stops it in order.
+    pub fn stop(&mut self) {
+        let told = Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(told.success() && self.child.wait().expect("it ends").success());
     }
 
     pub fn kill(&mut self) {

@@ -10,7 +10,8 @@ use clap::Args;
 use crate::config::Loaded;
 use crate::http::{FEED_NEXT, client};
 use crate::service::ServiceError;
-use crate::service::export::export_some;
+use crate::service::export::{export_more, export_some};
+use crate::store::StoreError;
 
 use super::offline;
 
@@ -46,15 +47,17 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
             }
             let store = offline::open(&loaded.config, 0)?;
             let mut next = arguments.since;
-            loop {
-                let snapshot = store.read().map_err(|error| error.to_string())?;
-                let piece = export_some(&snapshot, next).map_err(|error| match error {
-                    ServiceError::Restarted => format!("--since {next} is not a number of this store's feed: begin again at 0."),
-                    other => format!("The store cannot be read: {other}."),
-                })?;
-                let Some((lines, after)) = piece else { break };
+            let unreadable = |error: StoreError| format!("The store cannot be read: {error}.");
+            let snapshot = store.read().map_err(unreadable)?;
+            let mut piece = export_some(&snapshot, next).map_err(|error| match error {
+                ServiceError::Restarted => format!("--since {next} is not a number of this store's feed: begin again at 0."),
+                other => format!("The store cannot be read: {other}."),
+            })?;
+            drop(snapshot);
+            while let Some((lines, after)) = piece {
                 output.write_all(&lines).map_err(|error| broken(&error))?;
                 next = after;
+                piece = export_more(&store.read().map_err(unreadable)?, next).map_err(unreadable)?;
             }
             output.flush().map_err(|error| broken(&error))?;
             store.close();

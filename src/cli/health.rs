@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::config::Loaded;
 use crate::http::client;
 
+use super::daemon;
+
 /// The exit status where nobody answers.
 const NO_ANSWER: u8 = 2;
 
@@ -20,16 +22,7 @@ pub struct Arguments {
 
 /// Asks, and tells by the exit status.
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
-    let url = arguments.url.clone().unwrap_or_else(|| {
-        let server = &loaded.config.server;
-        let host = match server.host.as_str() {
-            "0.0.0.0" => "127.0.0.1".to_owned(),
-            "::" => "[::1]".to_owned(),
-            host if host.contains(':') => format!("[{host}]"),
-            host => host.to_owned(),
-        };
-        format!("http://{host}:{}", server.port)
-    });
+    let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
     let mut body = Vec::new();
     let answered = client::get(&format!("{}/health", url.trim_end_matches('/')), |chunk| {
         body.extend_from_slice(chunk);

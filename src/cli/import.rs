@@ -14,9 +14,6 @@ use crate::service::import::{Imported, import};
 
 use super::offline;
 
-/// redb's cache meanwhile: most of an import's time is spent finding pages.
-const CACHE_BYTES: usize = 128 << 20;
-
 #[derive(Args)]
 pub struct Arguments {
     /// The NDJSON to read; - is standard input
@@ -27,7 +24,7 @@ pub struct Arguments {
 /// Takes the file in.
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let (input, length) = open(&arguments.file)?;
-    let store = offline::open(&loaded.config, CACHE_BYTES)?;
+    let store = offline::open(&loaded.config, offline::CACHE_BYTES)?;
     let frames = FramesFolder::new(loaded.config.frames.storage_path.clone());
     let bar = progress_bar(length);
     let result = import(&store, &frames, input, |stored, bytes| {

@@ -1,11 +1,18 @@
 //! The command line: one file a subcommand.
 
+mod backup;
 mod check_config;
+mod daemon;
 mod export;
+mod guard;
 mod health;
 mod import;
 mod offline;
+mod rebuild;
+mod repair;
+mod restore;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +64,34 @@ enum Command {
     /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
     /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
     Import(import::Arguments),
+    /// Compare the database with itself and with the frames folder. Changes nothing.
+    ///
+    /// Every index against the records and the records against every index, the change feed, and each frame by existence and
+    /// length; with --deep also as a whole JPEG and by its hash. A frame that was rewritten in place and is whole is counted as
+    /// changed, which is no finding. Asks the running daemon where there is one; only of a stopped store are the pages' checksums
+    /// looked at. Exit status: 0 all is well, 1 there are findings, 2 not everything could be looked at.
+    Verify(verify::Arguments),
+    /// Copy the store into a folder, or as a tar archive to standard output, also while the daemon runs.
+    ///
+    /// Everything in it holds at one moment, near the end of the run: the catalogue and the frames that it names. A folder that
+    /// holds an earlier backup gets a further generation, which shares unchanged frames with the one before; each is whole
+    /// in itself, and older ones may be deleted. One that is interrupted is never taken for whole.
+    Backup(backup::Arguments),
+    /// Build a store from a backup, where none is, and prove it by `verify --deep`.
+    ///
+    /// The database must not exist and the frames folder must be empty; one that was interrupted is simply run again. The store
+    /// is a new one with a new change feed: readers of the feed begin again. Exit status: 0 proved, 1 restored with findings or
+    /// not restored, 2 restored and not all of it could be looked at.
+    Restore(restore::Arguments),
+    /// Put a stopped store in order: what `verify` found.
+    ///
+    /// Makes all indexes and the change feed anew from the records; readers of the feed begin again. A detection whose frame is
+    /// gone is kept without it, and listed. Files in the frames folder that no row names are moved to \quarantine in it, records
+    /// that cannot be used to a file beside the database: nothing is deleted. It may be interrupted and run again.
+    ///
+    /// With --from-files, where the database is lost, sessions come back with their detections and frames as far as their records
+    /// lie beside the frames, where the daemon writes them when a session is closed. What does not come back is listed.
+    Repair(repair::Arguments),
 }
 
 /// Runs the command line.
@@ -68,6 +103,13 @@ pub fn run() -> ExitCode {
         Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
         Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
         Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
+        Command::Backup(arguments) => with_config(loaded, |loaded| backup::run(&arguments, &loaded)),
+        Command::Restore(arguments) => with_config(loaded, |loaded| restore::run(&arguments, &loaded)),
+        Command::Repair(arguments) => with_config(loaded, |loaded| repair::run(&arguments, &loaded)),
+        Command::Verify(arguments) => match loaded {
+            Ok(loaded) => verify::run(&arguments, &loaded),
+            Err(mistakes) => verify::could_not_look(&mistakes.to_string()),
+        },
         Command::Import(arguments) => with_config(loaded, |loaded| import::run(&arguments, &loaded)),
     }
 }

@@ -1,10 +1,14 @@
 //! The store and its folders, for commands that run while no daemon does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::runtime::clock::SystemClock;
 use crate::store::{Options, Store, StoreError};
+
+/// redb's cache for long work while no daemon runs: most of its time is spent finding pages.
+pub const CACHE_BYTES: usize = 128 << 20;
 
 /// How `config` wants the store opened.
 pub fn options(config: &Config) -> Options {
@@ -24,6 +28,20 @@ pub fn options(config: &Config) -> Options {
 pub fn open(config: &Config, cache_bytes: usize) -> Result<Store, String> {
     let mut options = options(config);
     options.cache_bytes = options.cache_bytes.max(cache_bytes);
+    Store::open(options, Arc::new(SystemClock::default())).map_err(|error| sentence(&error))
+}
+
+/// The options of a store that is yet to be built.
+pub fn options_to_build(config: &Config) -> Options {
+    Options { cache_bytes: CACHE_BYTES, reserve_bytes: 0, ..options(config) }
+}
+
+/// Opens the store of `config` for a look: nothing is dropped or made that opening alone does not need.
+///
+/// # Errors
+/// A sentence.
+pub fn open_to_look(config: &Config) -> Result<Store, String> {
+    let options = Options { cache_bytes: CACHE_BYTES, reserve_bytes: 0, tombstone_age: Duration::MAX, ..options(config) };
     Store::open(options, Arc::new(SystemClock::default())).map_err(|error| sentence(&error))
 }
 

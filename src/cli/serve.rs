@@ -97,8 +97,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
 
 /// What runs behind the open port.
 async fn background(service: Service) {
-    service.pair_frames().await;
-    service.delete_beaten_frames().await;
+    tokio::join!(service.watch_frames(), service.delete_beaten_frames(), service.write_sidecars());
 }
 
 fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {
@@ -122,6 +121,7 @@ fn service_settings(config: &Config) -> service::Settings {
         segment_duration_sec: config.mediamtx.segment_duration_sec,
         preroll: config.mediamtx.preroll,
         has_central_database: config.database.url.is_some(),
+        sidecar_delay: config.frames.sidecar_delay,
     }
 }
 

@@ -49,6 +49,16 @@ mod tests {
         assert_eq!(clean_bbox("bbox", text), Ok(r#"{"x":-5,"y":100.0,"w":0.3,"h":40}"#.to_owned()));
     }
 
+    /// serde_json reads a number only nearly right unless told otherwise: 1.8e25 became 1.7999999999999999e25, and a
+    /// box or a confidence moved by one last digit with each export and import.
+    #[test]
+    fn a_number_comes_back_to_its_last_digit() {
+        for number in ["1.8e+25", "0.30000000000000004", "5e-324", "1.7976931348623157e+308"] {
+            let text = format!(r#"{{"x":{number},"y":0,"w":0,"h":0}}"#);
+            assert_eq!(clean_bbox("bbox", &text), Ok(text));
+        }
+    }
+
     #[test]
     fn a_box_that_is_none_is_refused() {
         for text in [

@@ -65,14 +65,21 @@ impl Serialize for SessionJson<'_> {
 struct DetectionExtra {
     /// Confidence of the sighting whose picture `url_frame` names.
     frame_conf: Option<f64>,
+    /// Length of its file when it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame_bytes: Option<u64>,
+    /// XXH3-64 of its file when it was stored, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame_hash: Option<String>,
 }
 
-/// The JSON of a detection of the session with this id.
-pub struct DetectionJson<'a>(pub &'a SessionId, pub &'a Detection, pub Form);
+/// The JSON of a detection of the session with this id; in an export with length and hash of its picture's file
+/// when that was stored.
+pub struct DetectionJson<'a>(pub &'a SessionId, pub &'a Detection, pub Form, pub Option<(u64, Option<u64>)>);
 
 impl Serialize for DetectionJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(session, detection, form) = *self;
+        let Self(session, detection, form, file) = *self;
         let raw = |text: &String| RawValue::from_string(text.clone()).map_err(serde::ser::Error::custom);
         let url = detection.picture.as_ref().map(|picture| frame_url(session, &picture.file));
         let mut map = serializer.serialize_map(None)?;
@@ -91,7 +98,12 @@ impl Serialize for DetectionJson<'_> {
         map.serialize_entry("attributes", &detection.attributes.as_ref().map(raw).transpose()?)?;
         map.serialize_entry("enriched", &detection.enriched)?;
         if form == Form::Export {
-            map.serialize_entry("extra", &DetectionExtra { frame_conf: detection.picture.as_ref().map(|picture| picture.conf) })?;
+            let extra = DetectionExtra {
+                frame_conf: detection.picture.as_ref().map(|picture| picture.conf),
+                frame_bytes: file.map(|(bytes, _)| bytes),
+                frame_hash: file.and_then(|(_, hash)| hash).map(|hash| format!("{hash:016x}")),
+            };
+            map.serialize_entry("extra", &extra)?;
         }
         map.end()
     }

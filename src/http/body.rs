@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt as _};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -193,6 +193,18 @@ pub fn declared_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
     Err(ApiError::new(StatusCode::LENGTH_REQUIRED, "A request with a body must have a Content-Length"))
 }
 
+/// Refuses a compressed body: a few KiB of it could stand for GiB, and no client compresses what is small or a JPEG.
+///
+/// # Errors
+/// 415 where `Content-Encoding` names any coding.
+pub fn check_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(|coding| coding.as_bytes().trim_ascii());
+    if codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must not be compressed: send it without Content-Encoding"))
+}
+
 /// The media type of a request's body, in lower case, without parameters.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
@@ -213,6 +225,7 @@ pub async fn read_json(
     {
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON (Content-Type: application/json)"));
     }
+    check_plain(headers)?;
     if length.is_some_and(|length| length > MAX_JSON_BYTES) {
         return Err(ApiError::too_large("The body", MAX_JSON_BYTES));
     }

@@ -55,7 +55,7 @@ pub async fn changes(api: &Api, query: &str) -> Answer {
 fn shown(change: &Change) -> Shown<'_> {
     match change {
         Change::Session(session) => Shown::Session { session: SessionJson(session, Form::Wire) },
-        Change::Detection(id, detection) => Shown::Detection { detection: DetectionJson(id, detection, Form::Wire) },
+        Change::Detection(id, detection) => Shown::Detection { detection: DetectionJson(id, detection, Form::Wire, None) },
         Change::SessionDeleted(id) => Shown::SessionDeleted { session_id: id.as_str() },
     }
 }
@@ -75,8 +75,8 @@ pub async fn export(api: &Api, query: &str) -> Answer {
             if pieces.send(Ok(Bytes::from(lines))).await.is_err() {
                 return;
             }
-            piece = match service.export(next).await {
-                Ok((_, piece)) => piece,
+            piece = match service.export_more(next).await {
+                Ok(piece) => piece,
                 Err(error) => {
                     if !matches!(error, ServiceError::NotFound(_)) {
                         tracing::error!(%error, "an export was broken off");

@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use headers::{ContentRange, ETag, HeaderMapExt as _, IfNoneMatch, IfRange};
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RANGE, VARY};
+use headers::{ContentRange, HeaderMapExt as _};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, VARY,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -156,15 +158,14 @@ fn select(reply: &mut Reply, entity: Entity, asked: &HeaderMap, is_read: bool) -
     let length = entity.length();
     let gzip = is_compressible && range.is_none() && (MIN_GZIP_BYTES..=MAX_GZIP_BYTES).contains(&length) && takes_gzip(asked);
     let tag = if gzip { format!("\"{}-gzip\"", entity.tag) } else { format!("\"{}\"", entity.tag) };
-    let Ok(etag) = tag.parse::<ETag>() else { return whole(reply, entity, gzip, None) };
-    if asked.typed_get::<IfNoneMatch>().is_some_and(|none| !none.precondition_passes(&etag)) {
+    reply.set(ETAG, &tag);
+    if has_seen(asked, &tag) {
         reply.status = StatusCode::NOT_MODIFIED;
-        reply.headers.typed_insert(etag);
         reply.content_type = None;
         return Ok(Body::Bytes(Bytes::new()));
     }
-    reply.headers.typed_insert(etag.clone());
-    let is_still_current = asked.typed_get::<IfRange>().is_none_or(|seen| !seen.is_modified(Some(&etag), None));
+    // A date, a weak tag or no tag at all is not this entity for sure: then the whole is sent.
+    let is_still_current = asked.get(IF_RANGE).is_none_or(|seen| seen.as_bytes().trim_ascii() == tag.as_bytes());
     if let Some(range) = range.filter(|_| is_still_current) {
         match one_range(range, length) {
             Asked::Whole => {}
@@ -177,7 +178,7 @@ fn select(reply: &mut Reply, entity: Entity, asked: &HeaderMap, is_read: bool) -
             }
             Asked::Nothing => {
                 reply.headers.typed_insert(ContentRange::unsatisfied_bytes(length));
-                reply.headers.remove(http::header::ETAG);
+                reply.headers.remove(ETAG);
                 reply.status = StatusCode::RANGE_NOT_SATISFIABLE;
                 reply.caching = Caching::Never;
                 reply.content_type = Some("application/json; charset=utf-8");
@@ -188,6 +189,15 @@ fn select(reply: &mut Reply, entity: Entity, asked: &HeaderMap, is_read: bool) -
     }
     reply.headers.insert(http::header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     whole(reply, entity, gzip, Some(length))
+}
+
+/// Whether `If-None-Match` names `tag` (RFC 9110, 13.1.2). No tag holds a quote, so a comma within one splits off
+/// nothing that could be taken for ours.
+fn has_seen(asked: &HeaderMap, tag: &str) -> bool {
+    asked.get_all(IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).any(|seen| {
+        let mut tags = seen.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        seen.trim_ascii() == b"*" || tags.any(|one| one.strip_prefix(b"W/").unwrap_or(one) == tag.as_bytes())
+    })
 }
 
 /// All of `entity`, compressed where `gzip` says so and it pays.
@@ -340,6 +350,28 @@ mod tests {
             ("bytes=+1-2", "whole"),
         ] {
             assert_eq!(asked(text), expected, "{text}");
+        }
+    }
+
+    /// A space within a tag, which no tag may hold, was a failed assertion in the library that compared them, and what was
+    /// no tag at all under `If-Range` let a range of whatever the file now is go out.
+    #[test]
+    fn a_tag_is_seen_where_it_is_named_whole() {
+        let seen = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(IF_NONE_MATCH, HeaderValue::from_static(value));
+            }
+            has_seen(&headers, "\"a-1\"")
+        };
+        for values in
+            [&["*"][..], &["\"a-1\""], &["W/\"a-1\""], &["\"x\", \"a-1\""], &["\"x,y\" ,W/\"a-1\","], &["\"x\"", "\"a-1\""]]
+        {
+            assert!(seen(values), "{values:?}");
+        }
+        for values in [&[][..], &["a-1"], &["\"a-1"], &["\"x\", *"], &["\"a 1\""], &["w/\"a-1\""], &["\"a-1\" x"], &["\"a-10\""]]
+        {
+            assert!(!seen(values), "{values:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -40,6 +41,8 @@ struct State {
     requests: usize,
     /// Since when the client takes nothing.
     stalled: Option<Instant>,
+    /// Bytes of our answers may wait in hyper's buffer.
+    unsent: bool,
 }
 
 /// What a connection is doing.
@@ -51,7 +54,7 @@ pub struct Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        let state = State { phase: Phase::New, since: Instant::now(), requests: 0, stalled: None };
+        let state = State { phase: Phase::New, since: Instant::now(), requests: 0, stalled: None, unsent: false };
         Self { state: Mutex::new(state), evicted: Notify::new() }
     }
 }
@@ -68,9 +71,15 @@ impl Activity {
         state.phase = Phase::Busy;
     }
 
-    /// An answer was sent, or given up.
+    /// An answer is handed to hyper.
+    pub fn answering(&self) {
+        self.lock().unsent = true;
+    }
+
+    /// An answer was handed over whole, or given up.
     pub fn responded(&self) {
         let mut state = self.lock();
+        state.unsent = true;
         state.requests = state.requests.saturating_sub(1);
         if state.requests == 0 {
             state.phase = Phase::Idle;
@@ -100,6 +109,18 @@ impl Activity {
                 state.since = Instant::now();
             }
         }
+    }
+
+    /// hyper's buffer is empty.
+    fn flushed(&self) {
+        let mut state = self.lock();
+        state.unsent &= state.requests > 0;
+    }
+
+    /// Whether there is nothing of ours to write: what is written now is hyper's own.
+    fn has_nothing_to_say(&self) -> bool {
+        let state = self.lock();
+        state.requests == 0 && !state.unsent
     }
 
     /// Since when it has waited without a complete head; `None` while it is busy.
@@ -134,12 +155,41 @@ impl Activity {
     }
 }
 
-/// A stream whose activity is seen.
+/// A stream whose activity is seen. hyper answers a head that it cannot read by itself, without a body or any of the
+/// headers that our answers have: that answer is held back here, and [`super::refusal`] says it in our own words.
 pub struct Watched {
     /// The stream.
     pub stream: TcpStream,
-    /// What it is doing.
-    pub activity: Arc<Activity>,
+    activity: Arc<Activity>,
+    /// What hyper's own answer began with.
+    refusal: Vec<u8>,
+}
+
+/// The length of `HTTP/1.1 400`.
+const STATUS_ENDS_AT: usize = 12;
+
+impl Watched {
+    /// Watches `stream`.
+    pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, refusal: Vec::new() }
+    }
+
+    /// The status by which hyper refused a head, where it did.
+    pub fn refused(&self) -> Option<StatusCode> {
+        StatusCode::from_bytes(self.refusal.get(STATUS_ENDS_AT - 3..STATUS_ENDS_AT)?).ok()
+    }
+
+    fn note(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.written(poll.is_pending());
+        poll
+    }
+
+    /// Takes what hyper says of itself, as if it were written.
+    fn hold_back(&mut self, bytes: &[u8]) -> usize {
+        let missing = STATUS_ENDS_AT.saturating_sub(self.refusal.len());
+        self.refusal.extend(&bytes[..missing.min(bytes.len())]);
+        bytes.len()
+    }
 }
 
 impl AsyncRead for Watched {
@@ -153,20 +203,19 @@ impl AsyncRead for Watched {
     }
 }
 
-impl Watched {
-    fn note(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.written(poll.is_pending());
-        poll
-    }
-}
-
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.activity.has_nothing_to_say() {
+            return Poll::Ready(Ok(self.hold_back(bytes)));
+        }
         let poll = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(poll)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.activity.has_nothing_to_say() {
+            return Poll::Ready(Ok(bytes.iter().map(|bytes| self.hold_back(bytes)).sum()));
+        }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
         self.note(poll)
     }
@@ -176,10 +225,15 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes the stream when its own buffer is empty.
+        self.activity.flushed();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.refusal.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -53,6 +53,12 @@ impl ApiError {
         Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many frames wait; try again after a second") }
     }
 
+    /// 429 of work that is done once at a time.
+    pub fn under_way(what: &str) -> Self {
+        let header = Some((http::header::RETRY_AFTER, "10".to_owned()));
+        Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("{what} is under way already; try again later")) }
+    }
+
     /// 500; `detail` goes to the log alone.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error") }

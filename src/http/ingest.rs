@@ -9,10 +9,10 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use warp::multipart::{FormData, Part};
 
-use crate::domain::frame::Jpeg;
+use crate::domain::frame::{Frame, Jpeg};
 
 use super::Api;
-use super::body::{FaultNote, declared_length, media_type};
+use super::body::{FaultNote, check_plain, declared_length, media_type};
 use super::error::ApiError;
 use super::reply::{Answer, Reply};
 use super::wire;
@@ -41,6 +41,7 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
             "The body must be a form (Content-Type: multipart/form-data)",
         ));
     }
+    check_plain(headers)?;
     let max = max_request_bytes(api.settings.max_frame_bytes);
     let length = length.unwrap_or(max);
     if length > max {
@@ -57,13 +58,27 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
 }
 
 /// `POST /ingest`.
-pub async fn ingest(api: &Api, _room: Admission, note: &FaultNote, mut form: FormData) -> Answer {
+pub async fn ingest(api: &Api, _room: Admission, note: &FaultNote, form: FormData) -> Answer {
+    let frame = posted(form, api.settings.max_frame_bytes, note).await?;
+    let session = frame.session.as_str().to_owned();
+    let done = api.service.ingest(frame).await?;
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "sessionId": session, "inserted": done.inserted, "updated": done.updated, "skipped": done.skipped,
+            "total": done.total, "frameSaved": done.frame_saved,
+        }),
+    )
+}
+
+/// The frame that `form` posts, with a picture of at most `max_frame` bytes.
+pub async fn posted(mut form: FormData, max_frame: usize, note: &FaultNote) -> Result<Frame, ApiError> {
     let (mut meta, mut frame) = (None, None);
     while let Some(part) = form.next().await {
         let part = part.map_err(|error| note.explain(malformed(&error)))?;
         let (place, name, max) = match part.name() {
             "meta" => (&mut meta, "meta", MAX_META_BYTES),
-            "frame" => (&mut frame, "frame", api.settings.max_frame_bytes),
+            "frame" => (&mut frame, "frame", max_frame),
             _ => continue,
         };
         if place.is_some() {
@@ -76,16 +91,7 @@ pub async fn ingest(api: &Api, _room: Admission, note: &FaultNote, mut form: For
     // What the meta says comes first: it names the sender's mistake better than a picture can.
     let mut frame = wire::frame(&meta)?;
     frame.jpeg = jpeg?;
-    drop(meta);
-    let session = frame.session.as_str().to_owned();
-    let done = api.service.ingest(frame).await?;
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "sessionId": session, "inserted": done.inserted, "updated": done.updated, "skipped": done.skipped,
-            "total": done.total, "frameSaved": done.frame_saved,
-        }),
-    )
+    Ok(frame)
 }
 
 async fn read(mut part: Part, name: &str, max: usize, note: &FaultNote) -> Result<Bytes, ApiError> {

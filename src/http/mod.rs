@@ -1,25 +1,29 @@
-//! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map.
+//! Only warp: the URLs, and what goes in and out by them. `routes.rs` is the map. What reads requests is public for the fuzz
+//! targets (`fuzz/`) alone.
 
 mod access;
-mod body;
+mod backup;
+pub mod body;
 mod changes;
 pub mod client;
-mod conditional;
+pub mod conditional;
 mod connection;
-mod content;
+pub mod content;
 mod cors;
-mod error;
+pub mod error;
 mod frames;
 mod health;
 mod hooks;
-mod ingest;
-mod query;
-mod reply;
+pub mod ingest;
+pub mod query;
+mod refusal;
+pub mod reply;
 mod routes;
 mod server;
 mod sessions;
 mod tracks;
-mod wire;
+mod verify;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +61,8 @@ pub struct Api {
     json_memory: Arc<Semaphore>,
     /// Exports under way.
     exports: Arc<Semaphore>,
+    /// Verifications under way.
+    verifications: Arc<Semaphore>,
     started: std::time::Instant,
     /// Lost log records; told by `/health`.
     log_losses: fn() -> u64,
@@ -81,6 +87,7 @@ impl Api {
             ingest_memory: Arc::new(Semaphore::new(ingest_kib)),
             json_memory: Arc::new(Semaphore::new(JSON_MEMORY_KIB)),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
+            verifications: Arc::new(Semaphore::new(1)),
             started: std::time::Instant::now(),
             log_losses,
         }

@@ -108,6 +108,11 @@ impl<'a> Query<'a> {
         self.limit(DEFAULT_CHANGES)
     }
 
+    /// Whether `key` is asked for: given, and not `0` or `false`.
+    pub fn flag(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, value)| name == key && value != "0" && value != "false")
+    }
+
     /// `wait_sec` of a reader of the feed.
     pub fn wait(&self) -> Result<Duration, Invalid> {
         let Some(text) = self.get("wait_sec") else { return Ok(Duration::ZERO) };

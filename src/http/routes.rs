@@ -11,7 +11,7 @@ use warp::{Filter, Rejection};
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, changes, frames, health, hooks, ingest, sessions, tracks};
+use super::{Api, backup, changes, frames, health, hooks, ingest, sessions, tracks, verify};
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
@@ -36,10 +36,12 @@ const HOOK_PUBLISH: Address = Address("/hooks/mediamtx/publish", "POST");
 const HOOK_SEGMENT: Address = Address("/hooks/mediamtx/record/segment/complete", "POST");
 const CHANGES: Address = Address("/changes", "GET");
 const EXPORT: Address = Address("/export", "GET");
+const BACKUP: Address = Address("/backup", "GET");
+const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 18] = [
+const ADDRESSES: [&Address; 20] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
@@ -57,6 +59,8 @@ const ADDRESSES: [&Address; 18] = [
     &HOOK_SEGMENT,
     &CHANGES,
     &EXPORT,
+    &BACKUP,
+    &VERIFY,
     &HEALTH,
 ];
 
@@ -201,6 +205,10 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .boxed();
     let feed = get!(api, CHANGES, |_values, query| changes::changes(&api, &query).await)
         .or(get!(api, EXPORT, |_values, query| changes::export(&api, &query).await))
+        .unify()
+        .or(get!(api, BACKUP, |_values, query| backup::backup(&api, &query).await))
+        .unify()
+        .or(get!(api, VERIFY, |_values, query| verify::verify(&api, &query).await))
         .unify()
         .or(get!(api, HEALTH, |_values, _query| health::health(&api).await))
         .unify()

@@ -1,37 +1,40 @@
 //! The port: connections, their limits, and their end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinError;
 use tower_service::Service as _;
 use warp::filters::BoxedFilter;
 
-use super::access::{self, RequestIds};
+use super::access::{self, RequestId, RequestIds};
 use super::body::{FaultNote, Guarded};
 use super::conditional::respond;
 use super::connection::{Activity, Watched};
 use super::content::{Busy, Outgoing};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, cors, ingest, routes};
+use super::{Api, cors, ingest, refusal, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a failure to accept, such as a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// A request's head may be so long.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// A port that is bound but not yet served: connections queue in the kernel.
 pub struct Listener {
@@ -164,54 +167,108 @@ impl Server {
     ) {
         // Answers are small and whole: waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Watched { stream, activity: Arc::clone(activity) });
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
         let service = service_fn(|request| {
             let (server, activity) = (Arc::clone(self), Arc::clone(activity));
+            activity.requested();
+            let busy = Busy::new(Arc::clone(&activity));
             // A task of its own: a client that has gone does not undo what it has asked for.
-            async move { tokio::spawn(async move { server.answer(request, peer, activity).await }).await }
+            let answer = tokio::spawn(async move { server.answer(request, peer, busy).await });
+            let server = Arc::clone(self);
+            async move {
+                let answer = match answer.await {
+                    Ok(answer) => answer,
+                    Err(error) => server.failed(&error, peer).await,
+                };
+                activity.answering();
+                Ok::<_, Infallible>(answer)
+            }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // A client that has said all may close its side and still read.
             .half_close(true)
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES)
+            // The buffer may grow past its limit while a head is still coming.
+            .max_header_size(MAX_HEAD_BYTES)
             .serve_connection(io, service);
-        let mut connection = std::pin::pin!(connection);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut stopping = false;
-        loop {
+        let ended = loop {
             tokio::select! {
-                // Errors here are broken connections and broken HTTP: the client's affair.
-                _ = connection.as_mut() => return,
+                ended = &mut connection => break ended,
                 _ = look.tick() => if activity.is_overdue(Instant::now()) { return },
                 () = activity.evicted() => return,
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
             }
+        };
+        // Errors here are broken connections and broken HTTP: the client's affair.
+        if let Err(error) = ended {
+            self.refuse(connection.into_parts().io.into_inner(), &error, peer, activity).await;
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, activity: Arc<Activity>) -> Response<Outgoing> {
+    /// The answer to a request whose handler has panicked; the panic itself is in the log.
+    async fn failed(&self, error: &JoinError, peer: SocketAddr) -> Response<Outgoing> {
+        let id = self.ids.next();
+        tracing::error!(request_id = id.0, "a request's handler ended without an answer: {error}");
+        let reply = Reply::from(ApiError::internal(""));
+        let mut response = respond(reply, &Method::GET, &HeaderMap::new(), Busy::default()).await;
+        self.sign(response.headers_mut(), &HeaderMap::new(), &id);
+        access::log("-", "-", response.status(), Duration::ZERO, peer.ip(), &id);
+        response
+    }
+
+    /// Says in our own words that a head was refused; of its request nothing is known.
+    async fn refuse(&self, watched: Watched, error: &hyper::Error, peer: SocketAddr, activity: &Activity) {
+        let Some(refusal) = refusal::of(&watched, error) else { return };
+        let id = self.ids.next();
+        let status = refusal.status;
+        let mut headers = HeaderMap::new();
+        self.sign(&mut headers, &HeaderMap::new(), &id);
+        access::log("-", "-", status, Duration::ZERO, peer.ip(), &id);
+        tokio::select! {
+            () = refusal::send(watched.stream, refusal, headers) => {}
+            () = activity.evicted() => {}
+        }
+    }
+
+    /// Adds to an answer the headers that all have.
+    fn sign(&self, answer: &mut HeaderMap, asked: &HeaderMap, id: &RequestId) {
+        answer.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+        if let Ok(id) = HeaderValue::from_str(&id.0) {
+            answer.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        cors::allow(&self.api.settings.cors_origins, asked, answer);
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, busy: Busy) -> Response<Outgoing> {
         let started = Instant::now();
-        activity.requested();
-        let busy = Busy::new(activity);
         let id = self.ids.next();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let asked = request.headers().clone();
-        let reply = if method == Method::OPTIONS { options(&uri) } else { self.route(request).await };
+        // RFC 9112, 3.2: whom it asks is not clear.
+        let is_ambiguous = asked.get_all(HOST).iter().nth(1).is_some();
+        let reply = match method {
+            _ if is_ambiguous => Reply::from(ApiError::bad("The request has more than one Host")),
+            Method::OPTIONS => options(&uri),
+            // CONNECT names a host in a path's place; warp takes none for granted.
+            _ if uri.path().is_empty() => Reply::from(ApiError::no_route(&uri.to_string())),
+            _ => self.route(request).await,
+        };
         if let Some(detail) = &reply.detail {
             tracing::error!(request_id = id.0, "{method} {} failed: {detail}", uri.path());
         }
         let mut response = respond(reply, &method, &asked, busy).await;
         let headers = response.headers_mut();
-        headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-        if let Ok(id) = HeaderValue::from_str(&id.0) {
-            headers.insert(HeaderName::from_static("x-request-id"), id);
+        self.sign(headers, &asked, &id);
+        if is_ambiguous {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        cors::allow(&self.api.settings.cors_origins, &asked, headers);
         if method == Method::OPTIONS
             && let Some(allow) = routes::allowed(uri.path())
         {

@@ -103,7 +103,7 @@ pub async fn detections(api: &Api, id: &str) -> Answer {
     let shown = Detections {
         session_id: id.as_str(),
         count: detections.len(),
-        detections: detections.iter().map(|detection| DetectionJson(&id, detection, Form::Wire)).collect(),
+        detections: detections.iter().map(|detection| DetectionJson(&id, detection, Form::Wire, None)).collect(),
     };
     Reply::json(StatusCode::OK, &shown)
 }

@@ -1,32 +1,114 @@
-//! Opening files below a folder without ever following a link out of it.
+//! Files below a folder, without ever following a link out of it. The folder itself may be one: that is the operator's affair.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+/// A folder that was reached without following a link, whatever takes its name meanwhile.
+#[derive(Debug, Clone)]
+pub struct Folder(Arc<File>);
+
+impl Folder {
+    /// The folder at `root`.
+    pub fn root(root: &Path) -> io::Result<Self> {
+        Ok(Self::from(openat(CWD, root, FOLDER, Mode::empty())?))
+    }
+
+    /// The folder called `name` in this one.
+    ///
+    /// # Errors
+    /// That it is not there, or that it is a link or a file.
+    pub fn folder(&self, name: &str) -> io::Result<Self> {
+        match openat(&*self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(folder) => Ok(Self::from(folder)),
+            // NOTDIR is what a link gives under DIRECTORY.
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{name} is a link or a file where a folder must be")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the folder called `name` in this one.
+    pub fn make(&self, name: &str) -> io::Result<()> {
+        Ok(mkdirat(&*self.0, name, Mode::from_raw_mode(0o777))?)
+    }
+
+    /// Makes the file called `name`, which must not be there.
+    pub fn create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&*self.0, name, flags, Mode::from_raw_mode(0o666))?.into())
+    }
+
+    /// Moves the file called `name` into `to`, under `new`; what had that name there is replaced.
+    pub fn rename(&self, name: &str, to: &Self, new: &str) -> io::Result<()> {
+        Ok(renameat(&*self.0, name, &*to.0, new)?)
+    }
+
+    /// Deletes the file, or link, called `name`.
+    pub fn delete(&self, name: impl Arg) -> io::Result<()> {
+        Ok(unlinkat(&*self.0, name, AtFlags::empty())?)
+    }
+
+    /// Length of the regular file called `name`.
+    pub fn length(&self, name: &str) -> io::Result<u64> {
+        let found = statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
+        u64::try_from(found.st_size).ok().filter(|_| is_file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The names of all that is in it.
+    pub fn names(&self) -> io::Result<Vec<CString>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&*self.0)? {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Makes its names durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+impl From<OwnedFd> for Folder {
+    fn from(folder: OwnedFd) -> Self {
+        Self(Arc::new(File::from(folder)))
+    }
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::DIRECTORY);
 
 /// Opens the regular file at `parts` below `root` for reading. Links are not followed, at no
 /// step; what is not a regular file is as good as not there.
 pub fn open(root: &Path, parts: &[&str]) -> io::Result<File> {
     let Some((file, folders)) = parts.split_last() else { return Err(io::ErrorKind::NotFound.into()) };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut folder = openat(CWD, root, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let mut folder = openat(CWD, root, FOLDER, Mode::empty())?;
     for part in folders {
-        folder = openat(&folder, *part, flags | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(not_there)?;
+        folder = openat(&folder, *part, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(not_there)?;
     }
     // NONBLOCK: a planted FIFO must not hold the thread.
-    let file = openat(&folder, *file, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()).map_err(not_there)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = openat(&folder, *file, flags, Mode::empty()).map_err(not_there)?;
     let file = File::from(file);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// A link, a file in a folder's place or a name that is too long: nothing of ours lies there.
-fn not_there(error: rustix::io::Errno) -> io::Error {
+fn not_there(error: Errno) -> io::Error {
     match error {
-        rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR | rustix::io::Errno::NAMETOOLONG | rustix::io::Errno::NXIO => {
-            io::ErrorKind::NotFound.into()
-        }
+        Errno::LOOP | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::NXIO => io::ErrorKind::NotFound.into(),
         other => other.into(),
     }
 }

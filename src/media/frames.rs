@@ -1,15 +1,20 @@
 //! Frame files: written whole and synced under a temporary name, then renamed into place.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
 use crate::domain::ids::SessionId;
-use crate::runtime::folder;
+use crate::runtime::folders;
 
-use super::{beneath, layout};
+use super::beneath::{self, Folder};
+use super::layout;
+use super::walk::Found;
 
 /// The folder of frames.
 #[derive(Clone)]
@@ -18,6 +23,8 @@ pub struct FramesFolder {
     /// Sessions' folders that were made and may not be on the disk yet. Where making one fails, the count stays up,
     /// and every later frame syncs the root for it.
     unsynced: Arc<AtomicUsize>,
+    /// Frames that no row names yet, but may soon.
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 /// How a frames folder and a store belong together.
@@ -34,7 +41,7 @@ pub enum Pairing {
 impl FramesFolder {
     /// The folder at `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root), unsynced: Arc::default() }
+        Self { root: Arc::new(root), unsynced: Arc::default(), unnamed: Arc::default() }
     }
 
     /// Its path.
@@ -47,9 +54,10 @@ impl FramesFolder {
     /// # Errors
     /// When the folder or its marker cannot be read.
     pub fn pairing(&self, uuid: &str) -> io::Result<Pairing> {
-        match fs::read_to_string(layout::frames_marker(&self.root)) {
-            Ok(text) if text.trim() == uuid => Ok(Pairing::Paired),
-            Ok(text) => Ok(Pairing::Foreign(text.trim().to_owned())),
+        let mut text = String::new();
+        match beneath::open(&self.root, &[layout::FRAMES_MARKER]).and_then(|mut marker| marker.read_to_string(&mut text)) {
+            Ok(_) if text.trim() == uuid => Ok(Pairing::Paired),
+            Ok(_) => Ok(Pairing::Foreign(text.trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pairing::Unmarked),
             Err(error) => Err(error),
         }
@@ -57,71 +65,92 @@ impl FramesFolder {
 
     /// Makes the folder where it is missing and marks it as this store's.
     pub fn pair(&self, uuid: &str) -> io::Result<()> {
-        folder::make(&self.root)?;
+        folders::make(&self.root)?;
         self.prepare()?;
-        let unfinished = layout::frames_temporary(&self.root).join("store");
-        let mut file = File::create(&unfinished)?;
+        let root = Folder::root(&self.root)?;
+        let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+        let mut file = temporary.create("store")?;
         writeln!(file, "{uuid}")?;
         file.sync_all()?;
-        fs::rename(&unfinished, layout::frames_marker(&self.root))?;
-        folder::sync(&self.root)
+        temporary.rename("store", &root, layout::FRAMES_MARKER)?;
+        root.sync()
     }
 
     /// Makes the folder for temporary names, or sweeps what a crash left there.
     pub fn prepare(&self) -> io::Result<()> {
-        let temporary = layout::frames_temporary(&self.root);
-        match fs::create_dir(&temporary) {
+        let root = Folder::root(&self.root)?;
+        match root.make(layout::FRAMES_TEMPORARY) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                for entry in fs::read_dir(&temporary)? {
-                    fs::remove_file(entry?.path())?;
+                let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+                for name in temporary.names()? {
+                    temporary.delete(name.as_c_str())?;
                 }
             }
             other => other?,
         }
+        match fs::remove_dir_all(layout::restoring(&self.root)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // A session's folder that a killed process made may not be on the disk yet.
-        folder::sync(&self.root)
+        root.sync()
+    }
+
+    /// Whether a file can be made here: full is not what is asked.
+    pub fn probe(&self) -> io::Result<()> {
+        let temporary = Folder::root(&self.root)?.folder(layout::FRAMES_TEMPORARY)?;
+        match temporary.create("probe").and_then(|_| temporary.delete("probe")) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
+            other => other,
+        }
     }
 
     /// Makes a session's folder, durably.
-    fn make_session_folder(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn make_session_folder(&self, root: &Folder, name: &str) -> io::Result<Folder> {
         self.unsynced.fetch_add(1, Ordering::SeqCst);
-        match fs::create_dir(folder) {
+        match root.make(name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 self.unsynced.fetch_sub(1, Ordering::SeqCst);
                 return Err(error);
             }
             _ => {}
         }
-        folder::sync(&self.root)?;
+        root.sync()?;
         self.unsynced.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
+        root.folder(name)
     }
 
     /// Writes a frame called `name` whole and durably into `session`'s folder: under a temporary name,
     /// synced, renamed into place, the folder synced. What may now be named is deleted again when the
     /// result is dropped, unless a row may name it.
     pub fn write(&self, session: &SessionId, name: String, bytes: &[u8]) -> io::Result<UnnamedFrame> {
-        let temporary = layout::frames_temporary(&self.root).join(&name);
-        let folder = layout::session_frames(&self.root, session);
-        let place = folder.join(&name);
-        let file = File::options().write(true).create_new(true).open(&temporary)?;
-        let mut frame = UnnamedFrame { name, path: temporary, may_be_named: false };
-        (&file).write_all(bytes)?;
+        let root = Folder::root(&self.root)?;
+        let temporary = root.folder(layout::FRAMES_TEMPORARY)?;
+        let mut file = temporary.create(&name)?;
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        let unnamed = Arc::clone(&self.unnamed);
+        let mut frame = UnnamedFrame { name, folder: temporary.clone(), may_be_named: false, unnamed };
+        file.write_all(bytes)?;
         file.sync_data()?;
-        match fs::rename(&frame.path, &place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.make_session_folder(&folder)?;
-                fs::rename(&frame.path, &place)?;
-            }
+        let place = layout::session_folder(session);
+        let folder = match root.folder(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_session_folder(&root, place)?,
             other => other?,
-        }
-        frame.path = place;
+        };
+        temporary.rename(&frame.name, &folder, &frame.name)?;
+        frame.folder = folder.clone();
         // Another request has just made the folder, and it may not be on the disk yet.
         if self.unsynced.load(Ordering::SeqCst) > 0 {
-            folder::sync(&self.root)?;
+            root.sync()?;
         }
-        folder::sync(&folder)?;
+        folder.sync()?;
         Ok(frame)
+    }
+
+    /// Whether a request of this process is just bringing a frame of this name. Once it is not, a row names the
+    /// frame or none ever will.
+    pub fn is_being_written(&self, file: &str) -> bool {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).contains(file)
     }
 
     /// Opens a session's frame.
@@ -131,32 +160,64 @@ impl FramesFolder {
 
     /// Length of a session's frame in bytes.
     pub fn length(&self, session: &SessionId, file: &str) -> io::Result<u64> {
-        let found = fs::symlink_metadata(layout::session_frames(&self.root, session).join(file))?;
-        if found.is_file() { Ok(found.len()) } else { Err(io::ErrorKind::NotFound.into()) }
+        self.session(session)?.length(file)
     }
 
     /// Deletes a session's frame; one that is gone already is fine.
     pub fn delete(&self, session: &SessionId, file: &str) -> io::Result<()> {
-        match fs::remove_file(layout::session_frames(&self.root, session).join(file)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+        gone_is_fine(self.session(session).and_then(|folder| folder.delete(file)))
+    }
+
+    /// Moves what lies in the folder and is named by no row out of the way, under a name that is free. Durable with
+    /// [`FramesFolder::sync_everything`].
+    pub fn quarantine(&self, found: &Found) -> io::Result<PathBuf> {
+        let folder = layout::quarantine(&self.root, found.folder.as_deref());
+        fs::create_dir_all(&folder)?;
+        let mut place = folder.join(&found.name);
+        for number in 1_u32.. {
+            match renameat_with(CWD, found.path(&self.root), CWD, &place, RenameFlags::NOREPLACE) {
+                Err(rustix::io::Errno::EXIST) => {
+                    let mut name = found.name.clone();
+                    name.push(format!(".{number}"));
+                    place = folder.join(name);
+                }
+                done => {
+                    done?;
+                    break;
+                }
+            }
         }
+        Ok(place)
+    }
+
+    /// Makes all that was done in the folder durable.
+    pub fn sync_everything(&self) -> io::Result<()> {
+        Ok(syncfs(File::open(self.root.as_path())?)?)
     }
 
     /// Makes deletions in a session's folder durable.
     pub fn sync_session(&self, session: &SessionId) -> io::Result<()> {
-        match folder::sync(&layout::session_frames(&self.root, session)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        gone_is_fine(self.session(session).and_then(|folder| folder.sync()))
+    }
+
+    pub(super) fn session(&self, session: &SessionId) -> io::Result<Folder> {
+        Folder::root(&self.root)?.folder(layout::session_folder(session))
+    }
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
 /// A frame that is in its place, but that no row names yet.
 pub struct UnnamedFrame {
     name: String,
-    path: PathBuf,
+    folder: Folder,
     may_be_named: bool,
+    unnamed: Arc<Mutex<HashSet<String>>>,
 }
 
 impl UnnamedFrame {
@@ -175,9 +236,10 @@ impl UnnamedFrame {
 impl Drop for UnnamedFrame {
     fn drop(&mut self) {
         if !self.may_be_named
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Err(error) = self.folder.delete(self.name.as_str())
         {
-            tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.path.display());
+            tracing::warn!(%error, "a frame that is not needed cannot be deleted: {}", self.name);
         }
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }

@@ -4,33 +4,98 @@
 //! <frames>/<session id>/<capture>-<unique>.jpg   a frame; the name is never used twice
 //! <frames>/\store                                the UUID of the store that the folder is paired with
 //! <frames>/\tmp/                                 frames being written; swept at start
+//! <frames>/<session id>/\session.ndjson          a closed session's records, for the loss of the database
+//! <frames>/\sidecars                             how far these follow the change feed
+//! <frames>/\quarantine/<session id>/…            files that no row names, put there by `repair`
+//! <frames>/\restoring/                           what a `restore` that was interrupted has unpacked
+//! <backup>/000001-<moment>/                      a generation: catalogue.ndjson, frames/<session id>/…, manifest.json
+//! <backup>/.unfinished/, .lock                   a generation being made; held by who makes it
 //! <tracks>/<session id>/index.json, meta.json, tracks/seg-0000.jsonl …   the AI worker's
 //! ```
 //!
 //! A session id cannot hold a backslash, so the store's own names are nobody's session.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{FileName, SessionId};
 use crate::domain::time::Timestamp;
 
-/// A session id cannot hold a backslash.
-const MARKER: &str = "\\store";
-const TEMPORARY: &str = "\\tmp";
+/// Below the frames folder: the file that pairs it with a store.
+pub const FRAMES_MARKER: &str = "\\store";
+/// Below the frames folder: the folder of frames that are being written.
+pub const FRAMES_TEMPORARY: &str = "\\tmp";
+/// Below the frames folder: how far the sidecars follow the change feed.
+pub const SIDECARS: &str = "\\sidecars";
+const RESTORING: &str = "\\restoring";
+/// In a generation: its lines.
+pub const CATALOGUE: &str = "catalogue.ndjson";
+/// In a generation: what it is; the last that is written of a backup.
+pub const MANIFEST: &str = "manifest.json";
+/// In a generation: the folder of its frames.
+pub const FRAMES: &str = "frames";
+const QUARANTINE: &str = "\\quarantine";
+/// In a session's folder; no frame can have this name.
+pub const SIDECAR: &str = "\\session.ndjson";
 
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
-    frames.join(MARKER)
+    frames.join(FRAMES_MARKER)
 }
 
 /// The folder of frames that are being written.
 pub fn frames_temporary(frames: &Path) -> PathBuf {
-    frames.join(TEMPORARY)
+    frames.join(FRAMES_TEMPORARY)
 }
 
 /// The folder of a session's frames.
 pub fn session_frames(frames: &Path, session: &SessionId) -> PathBuf {
-    frames.join(session.as_str())
+    frames.join(session_folder(session))
+}
+
+/// Below the frames folder: the folder of a session's frames.
+pub fn session_folder(session: &SessionId) -> &str {
+    session.as_str()
+}
+
+/// Where files of `folder` that no row names are put; those that lie in no folder have one of their own there.
+pub fn quarantine(frames: &Path, folder: Option<&OsStr>) -> PathBuf {
+    frames.join(QUARANTINE).join(folder.unwrap_or(OsStr::new("\\root")))
+}
+
+/// What a restore has unpacked of a stream.
+pub fn restoring(frames: &Path) -> PathBuf {
+    frames.join(RESTORING)
+}
+
+/// Held while a generation is made.
+pub fn backup_lock(backup: &Path) -> PathBuf {
+    backup.join(".lock")
+}
+
+/// The generation that is being made.
+pub fn unfinished_generation(backup: &Path) -> PathBuf {
+    backup.join(".unfinished")
+}
+
+/// The generation called `name`.
+pub fn generation(backup: &Path, name: &str) -> PathBuf {
+    backup.join(name)
+}
+
+/// A generation's lines.
+pub fn generation_catalogue(generation: &Path) -> PathBuf {
+    generation.join(CATALOGUE)
+}
+
+/// What a generation is.
+pub fn generation_manifest(generation: &Path) -> PathBuf {
+    generation.join(MANIFEST)
+}
+
+/// A frame of a generation.
+pub fn generation_frame(generation: &Path, session: &SessionId, file: &FileName) -> PathBuf {
+    generation.join(FRAMES).join(session.as_str()).join(file.as_str())
 }
 
 /// A new frame's file name: when it was captured, and `unique`.

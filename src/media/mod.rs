@@ -3,5 +3,10 @@
 pub mod beneath;
 pub mod disk;
 pub mod frames;
+pub mod generations;
 pub mod layout;
+pub mod restoring;
+pub mod sidecars;
+pub mod tape;
 pub mod tracks;
+pub mod walk;

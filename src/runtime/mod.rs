@@ -1,7 +1,7 @@
 //! The daemon's relations with the machine: its clock, its signals, its limits, its log.
 
 pub mod clock;
-pub mod folder;
+pub mod folders;
 pub mod limits;
 pub mod shutdown;
 pub mod telemetry;

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::media::frames::FramesFolder;
+use crate::media::frames::{FramesFolder, Pairing};
 use crate::store::{BeatenFrame, Store, Urgency};
 
 use super::{Service, ServiceError, blocking};
@@ -26,6 +26,9 @@ impl Service {
     /// Deletes beaten frames until the daemon stops. What is not deleted by then stays in the queue.
     pub async fn delete_beaten_frames(&self) {
         let Ok(store) = self.store(Urgency::Urgent).await else { return };
+        if !self.frames_are_usable().await {
+            return;
+        }
         let mut stopping = self.inner.stopping.subscribe();
         let mut queue = Queue::empty(store.clone(), self.inner.frames.clone());
         while !*stopping.borrow() {
@@ -98,6 +101,7 @@ impl Queue {
         if self.waiting.is_empty() || !(is_quiet || is_pressing) {
             return (self, false);
         }
+        let deleted_before = self.deleted.len();
         for _ in 0..CHUNK {
             let Some((session, file)) = self.waiting.pop_front() else {
                 self.bytes = 0;
@@ -112,6 +116,11 @@ impl Queue {
                     self.stuck.push((session, file));
                 }
             }
+        }
+        // On an empty mount point every file is "gone already".
+        if !matches!(self.frames.pairing(&self.store.identity().uuid), Ok(Pairing::Paired)) {
+            self.waiting.extend(self.deleted.drain(deleted_before..));
+            return (self, false);
         }
         (self, true)
     }

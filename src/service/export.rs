@@ -2,8 +2,12 @@
 
 use serde::Serialize;
 
+use crate::domain::detection::Detection;
+use crate::domain::ids::SessionId;
+use crate::domain::segment::Segment;
+use crate::domain::session::Session;
 use crate::domain::wire::{DetectionJson, Form, SessionJson};
-use crate::store::{Change, Snapshot, StoreError};
+use crate::store::{Change, FeedPage, Snapshot, StoreError};
 
 use super::{Service, ServiceError};
 
@@ -16,6 +20,7 @@ enum Line<'a> {
     Session(SessionJson<'a>),
     Detection(DetectionJson<'a>),
     SessionDeleted { session_id: &'a str },
+    Segment { path: &'a str, file: &'a str, start_ts: String, end_ts: String, start_estimated: bool },
 }
 
 /// Lines, and the number to go on after.
@@ -29,6 +34,11 @@ impl Service {
     pub async fn export(&self, since: u64) -> Result<(u64, Option<Piece>), ServiceError> {
         self.read(move |snapshot| Ok((snapshot.feed_head()?, export_some(snapshot, since)?))).await
     }
+
+    /// The lines of the next entries, for one who has just been given those before.
+    pub async fn export_more(&self, since: u64) -> Result<Option<Piece>, ServiceError> {
+        self.read(move |snapshot| Ok(export_more(snapshot, since)?)).await
+    }
 }
 
 /// The lines of the next entries after `since`; none at the end.
@@ -36,16 +46,63 @@ impl Service {
 /// # Errors
 /// [`ServiceError::Restarted`] where `since` is not a place in this feed.
 pub fn export_some(snapshot: &Snapshot, since: u64) -> Result<Option<Piece>, ServiceError> {
-    let page = snapshot.changes(since, AT_ONCE)?;
-    let mut out = Vec::new();
+    Ok(lines_of(snapshot, &snapshot.changes(since, AT_ONCE)?)?)
+}
+
+/// The lines of the next entries, for one who has just been given those before.
+pub fn export_more(snapshot: &Snapshot, since: u64) -> Result<Option<Piece>, StoreError> {
+    lines_of(snapshot, &snapshot.more_changes(since, AT_ONCE)?)
+}
+
+fn lines_of(snapshot: &Snapshot, page: &FeedPage) -> Result<Option<Piece>, StoreError> {
+    let mut lines = Lines::default();
     for (_, change) in &page.changes {
-        let line = match change {
-            Change::Session(session) => Line::Session(SessionJson(session, Form::Export)),
-            Change::Detection(id, detection) => Line::Detection(DetectionJson(id, detection, Form::Export)),
-            Change::SessionDeleted(id) => Line::SessionDeleted { session_id: id.as_str() },
-        };
-        serde_json::to_writer(&mut out, &line).map_err(|error| StoreError::Record(error.to_string()))?;
-        out.push(b'\n');
+        match change {
+            Change::Session(session) => lines.session(session)?,
+            Change::Detection(id, detection) => lines.detection(snapshot, id, detection)?,
+            Change::SessionDeleted(id) => lines.deleted(id)?,
+        }
     }
-    Ok((!page.changes.is_empty()).then_some((out, page.next)))
+    Ok((!page.changes.is_empty()).then_some((lines.0, page.next)))
+}
+
+/// Lines of an export.
+#[derive(Default)]
+pub struct Lines(pub Vec<u8>);
+
+impl Lines {
+    /// Adds a line of any shape.
+    pub fn add(&mut self, line: &impl Serialize) -> Result<(), StoreError> {
+        serde_json::to_writer(&mut self.0, line).map_err(|error| StoreError::Record(error.to_string()))?;
+        self.0.push(b'\n');
+        Ok(())
+    }
+
+    /// Adds a session.
+    pub fn session(&mut self, session: &Session) -> Result<(), StoreError> {
+        self.add(&Line::Session(SessionJson(session, Form::Export)))
+    }
+
+    /// Adds a detection of the session with this id.
+    pub fn detection(&mut self, snapshot: &Snapshot, id: &SessionId, detection: &Detection) -> Result<(), StoreError> {
+        let picture = detection.picture.as_ref();
+        let file = picture.map(|picture| snapshot.frame_file(id, &picture.file)).transpose()?.flatten();
+        self.add(&Line::Detection(DetectionJson(id, detection, Form::Export, file.map(|file| (file.bytes, file.hash)))))
+    }
+
+    /// Adds a session that is no more.
+    pub fn deleted(&mut self, id: &SessionId) -> Result<(), StoreError> {
+        self.add(&Line::SessionDeleted { session_id: id.as_str() })
+    }
+
+    /// Adds a segment.
+    pub fn segment(&mut self, segment: &Segment) -> Result<(), StoreError> {
+        self.add(&Line::Segment {
+            path: &segment.path,
+            file: &segment.file,
+            start_ts: segment.start.to_micros(),
+            end_ts: segment.end.to_micros(),
+            start_estimated: segment.start_estimated,
+        })
+    }
 }

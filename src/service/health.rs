@@ -85,6 +85,13 @@ impl Service {
                 health.reasons.push(format!("The volume of the {name} folder is nearly full: make room there."));
             }
         }
+        if !store.is_in_place() {
+            health.reasons.push(
+                "The database was deleted or replaced while it is open: nothing more is stored. Take what it holds with `session-store \
+                 backup`, stop, and `restore` that; or put the same file back."
+                    .to_owned(),
+            );
+        }
         if store.is_disk_full() {
             health.reasons.push("The disk is full: frames are refused until there is room.".to_owned());
         }

@@ -4,19 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 use std::sync::mpsc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::domain::Invalid;
-use crate::domain::bbox::clean_bbox;
-use crate::domain::detection::{Detection, Picture};
-use crate::domain::ids::{SessionId, TrackId, check_text};
+use crate::domain::detection::Detection;
+use crate::domain::ids::SessionId;
 use crate::domain::query::SessionKey;
-use crate::domain::session::{End, EndReason, MAX_TEXT_BYTES, Session};
-use crate::domain::time::Timestamp;
-use crate::domain::wire::file_of_frame_url;
+use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
 use crate::store::{FrameFile, Store, StoreError, Transaction};
+
+use super::line::Entry;
 
 /// Lines taken into one commit.
 const BATCH: usize = 10_000;
@@ -97,8 +92,8 @@ pub fn import(
         match early.first() {
             None => Ok(stored),
             Some((number, entry)) => {
-                let reason =
-                    format!("line {number}: session {} is neither in the store nor in a line that follows", entry.session_id());
+                let session = if let Entry::Detection(id, ..) = entry { id.as_str() } else { "" };
+                let reason = format!("line {number}: session {session} is neither in the store nor in a line that follows");
                 Err(ImportError { reason, stored })
             }
         }
@@ -151,182 +146,9 @@ fn read_batches(mut input: impl BufRead, batches: &mpsc::SyncSender<Result<(Batc
     }
 }
 
-/// One line, valid.
-#[derive(Clone)]
-enum Entry {
-    Session(Box<Session>),
-    Detection(SessionId, Box<Detection>, Option<String>),
-    Deleted(SessionId),
-}
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    session: Option<&'a RawValue>,
-    #[serde(borrow)]
-    detection: Option<&'a RawValue>,
-    session_deleted: Option<DeletedLine>,
-}
-
-#[derive(Deserialize)]
-struct SessionLine {
-    session_id: String,
-    device_id: String,
-    path: String,
-    status: Option<String>,
-    start_ts: String,
-    end_ts: Option<String>,
-    postroll_sec: Option<i32>,
-    reason: Option<String>,
-    media_connect_ts: Option<String>,
-    media_start_ts: Option<String>,
-    media_end_ts: Option<String>,
-    recommended_start_offset_ms: Option<i32>,
-    configured_classes: Option<Vec<String>>,
-    detected_classes: Option<Vec<String>>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-    end_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DetectionLine<'a> {
-    session_id: String,
-    track_id: String,
-    cls: String,
-    conf: f64,
-    #[serde(borrow)]
-    bbox: &'a RawValue,
-    url_frame: Option<String>,
-    first_ts: String,
-    last_ts: String,
-    capture_ts: String,
-    ingest_ts: Option<String>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-    #[serde(borrow)]
-    attributes: Option<&'a RawValue>,
-    #[serde(default)]
-    enriched: bool,
-    extra: Option<DetectionExtra>,
-}
-
-#[derive(Deserialize)]
-struct DetectionExtra {
-    frame_conf: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct DeletedLine {
-    session_id: String,
-}
-
-fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Invalid> {
-    serde_json::from_slice(text).map_err(|error| Invalid(error.to_string()))
-}
-
-fn time(field: &str, text: Option<&String>) -> Result<Option<Timestamp>, Invalid> {
-    text.map(|text| Timestamp::parse_field(field, text)).transpose()
-}
-
-impl Entry {
-    fn session_id(&self) -> &SessionId {
-        match self {
-            Self::Session(session) => &session.id,
-            Self::Detection(id, ..) | Self::Deleted(id) => id,
-        }
-    }
-
-    fn parse(text: &[u8]) -> Result<Self, Invalid> {
-        let line: Line = json(text)?;
-        match (line.session, line.detection, line.session_deleted) {
-            (Some(session), None, None) => Self::session(json(session.get().as_bytes())?),
-            (None, Some(detection), None) => Self::detection(json(detection.get().as_bytes())?),
-            (None, None, Some(deleted)) => Ok(Self::Deleted(SessionId::new("session_id", deleted.session_id)?)),
-            _ => Err(Invalid("it must hold one of session, detection and session_deleted".to_owned())),
-        }
-    }
-
-    fn session(line: SessionLine) -> Result<Self, Invalid> {
-        check_text("device_id", &line.device_id, MAX_TEXT_BYTES)?;
-        check_text("path", &line.path, MAX_TEXT_BYTES)?;
-        let start = Timestamp::parse_field("start_ts", &line.start_ts)?;
-        let reason = match line.end_reason.as_deref() {
-            None => None,
-            Some(word) => {
-                Some(EndReason::parse(word).ok_or_else(|| Invalid::field("end_reason", "must be client, idle or superseded"))?)
-            }
-        };
-        let end = time("end_ts", line.end_ts.as_ref())?.map(|at| End { at, reason });
-        match (line.status.as_deref(), end.is_some()) {
-            (Some("closed") | None, true) | (Some("open") | None, false) => {}
-            (Some("closed"), false) => return Err(Invalid::field("end_ts", "must be given for a closed session")),
-            (Some("open"), true) => return Err(Invalid::field("end_ts", "must be null for an open session")),
-            _ => return Err(Invalid::field("status", "must be open or closed")),
-        }
-        let created_at = time("created_at", line.created_at.as_ref())?.unwrap_or(start);
-        Ok(Self::Session(Box::new(Session {
-            id: SessionId::new("session_id", line.session_id)?,
-            device_id: line.device_id,
-            path: line.path,
-            start,
-            end,
-            postroll_sec: line.postroll_sec,
-            reason: line.reason,
-            media_connect: time("media_connect_ts", line.media_connect_ts.as_ref())?,
-            media_start: time("media_start_ts", line.media_start_ts.as_ref())?,
-            media_end: time("media_end_ts", line.media_end_ts.as_ref())?,
-            recommended_start_offset_ms: line.recommended_start_offset_ms,
-            configured_classes: line.configured_classes.unwrap_or_default(),
-            detected_classes: line.detected_classes.unwrap_or_default(),
-            created_at,
-            updated_at: time("updated_at", line.updated_at.as_ref())?.unwrap_or(created_at),
-        })))
-    }
-
-    fn detection(line: DetectionLine<'_>) -> Result<Self, Invalid> {
-        check_text("cls", &line.cls, MAX_TEXT_BYTES)?;
-        if !(0.0..=1.0).contains(&line.conf) {
-            return Err(Invalid::field("conf", "must be a number from 0 to 1"));
-        }
-        let capture = Timestamp::parse_field("capture_ts", &line.capture_ts)?;
-        let ingest = time("ingest_ts", line.ingest_ts.as_ref())?.unwrap_or(capture);
-        let created_at = time("created_at", line.created_at.as_ref())?.unwrap_or(ingest);
-        let session = SessionId::new("session_id", line.session_id)?;
-        // `null` reaches a RawValue as text.
-        let attributes = line.attributes.map(RawValue::get).filter(|text| *text != "null");
-        if let Some(attributes) = attributes {
-            // A RawValue may hold what no reader can take, such as 1e400.
-            serde_json::from_str::<serde_json::Value>(attributes).map_err(|error| Invalid::field("attributes", error))?;
-        }
-        let attributes = attributes.map(ToOwned::to_owned);
-        let file = line.url_frame.as_deref().map(|url| file_of_frame_url(url, &session).unwrap_or_default().to_owned());
-        let detection = Detection {
-            track: TrackId::new("track_id", line.track_id)?,
-            cls: line.cls,
-            conf: line.conf,
-            bbox: clean_bbox("bbox", line.bbox.get())?,
-            picture: None,
-            first: Timestamp::parse_field("first_ts", &line.first_ts)?,
-            last: Timestamp::parse_field("last_ts", &line.last_ts)?,
-            capture,
-            ingest,
-            created_at,
-            updated_at: time("updated_at", line.updated_at.as_ref())?.unwrap_or(created_at),
-            attributes,
-            enriched: line.enriched,
-        };
-        let mut detection = Box::new(detection);
-        if let Some(file) = &file {
-            let conf = line.extra.and_then(|extra| extra.frame_conf).unwrap_or(line.conf);
-            detection.picture = Some(Picture { file: file.clone(), conf });
-        }
-        Ok(Self::Detection(session, detection, file))
-    }
-}
-
 /// Applies a batch. Also returns the detections whose session has not come yet.
 fn apply(tx: &mut Transaction<'_>, frames: &FramesFolder, batch: &Batch) -> Result<(Imported, Batch), StoreError> {
+    tx.do_without_journal();
     let mut work = Work { tx, frames, known: HashMap::new(), early: BTreeMap::new(), done: Imported::default() };
     for line in batch {
         work.apply(line)?;
@@ -363,12 +185,17 @@ impl<'w> Work<'w, '_> {
                 self.done.deleted += u64::from(changed);
                 changed
             }
-            Entry::Detection(id, detection, file) => {
+            Entry::Segment(segment) => {
+                self.tx.add_segment(segment.clone(), true)?;
+                false
+            }
+            Entry::Aside => false,
+            Entry::Detection(id, detection, of) => {
                 let Some(at) = self.key(id)? else {
                     self.early.entry(id).or_default().push(line);
                     return Ok(());
                 };
-                let (changed, missing) = apply_detection(self.tx, self.frames, at, id, detection, file.as_deref())?;
+                let (changed, missing) = apply_detection(self.tx, self.frames, at, id, detection, *of)?;
                 self.done.frames_missing += u64::from(missing);
                 self.done.detections += u64::from(changed);
                 changed
@@ -411,8 +238,9 @@ fn apply_detection(
     at: SessionKey,
     id: &SessionId,
     detection: &Detection,
-    file: Option<&str>,
+    of: Option<FrameFile>,
 ) -> Result<(bool, bool), StoreError> {
+    let file = detection.picture.as_ref().map(|picture| picture.file.as_str());
     let mine = tx.detection(at, &detection.track)?;
     let is_shown = |file: &str| mine.as_ref().and_then(|mine| mine.picture.as_ref()).is_some_and(|picture| picture.file == file);
     let mut found = None;
@@ -435,7 +263,9 @@ fn apply_detection(
             mine
         }
     };
-    tx.put_detection(at, id, &merged, found.map(|bytes| FrameFile { bytes, hash: None }).as_ref())?;
+    // A file of another length was rewritten since, and its hash is another, too.
+    let hash = |bytes| of.filter(|of| of.bytes == bytes).and_then(|of| of.hash);
+    tx.put_detection(at, id, &merged, found.map(|bytes| FrameFile { bytes, hash: hash(bytes) }).as_ref())?;
     Ok((true, missing))
 }
 

@@ -51,8 +51,10 @@ impl Service {
     pub async fn ingest(&self, frame: Frame) -> Result<Ingested, ServiceError> {
         let takes_pictures = frame.jpeg.is_some() && self.inner.pairing.known().await?;
         let frames = takes_pictures.then(|| self.inner.frames.clone());
+        let service = self.clone();
         let planned = self.look(Urgency::Ingest, move |store, snapshot| {
-            let plan = plan(store, snapshot, frames.as_ref(), frame)?;
+            let in_doubt = || service.inner.pairing.doubt();
+            let plan = plan(store, snapshot, frames.as_ref(), frame, &in_doubt)?;
             Ok((store.clone(), plan))
         });
         let (store, plan) = planned.await?;
@@ -73,7 +75,14 @@ impl Service {
     }
 }
 
-fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame: Frame) -> Result<Plan, ServiceError> {
+/// `in_doubt` is told where the frames folder fails.
+fn plan(
+    store: &Store,
+    snapshot: &Snapshot,
+    frames: Option<&FramesFolder>,
+    frame: Frame,
+    in_doubt: &dyn Fn(),
+) -> Result<Plan, ServiceError> {
     if store.is_disk_full() {
         return Err(ServiceError::Full);
     }
@@ -96,12 +105,21 @@ fn plan(store: &Store, snapshot: &Snapshot, frames: Option<&FramesFolder>, frame
     let written = match (frames, picture) {
         (Some(frames), Some(jpeg)) if merge.counts.frame_saved => {
             let bytes = jpeg.bytes();
-            if disk::free_bytes(frames.root())? < bytes.len() as u64 + KEEP_FREE_BYTES {
+            if disk::free_bytes(frames.root()).is_ok_and(|free| free < bytes.len() as u64 + KEEP_FREE_BYTES) {
                 return Err(ServiceError::Full);
             }
             let name = layout::frame_name(frame.capture, Uuid::new_v4().as_u64_pair().1);
             let file = FrameFile { bytes: bytes.len() as u64, hash: Some(xxh3_64(bytes)) };
-            Some((frames.write(&frame.session, name, bytes)?, file))
+            match frames.write(&frame.session, name, bytes).map_err(|error| (error.to_string(), ServiceError::from(error))) {
+                Ok(written) => Some((written, file)),
+                Err((_, ServiceError::Full)) => return Err(ServiceError::Full),
+                // The client would not send it again: the detection is kept without its picture.
+                Err((error, _)) => {
+                    tracing::error!(error, "a frame cannot be stored; its detections are kept");
+                    in_doubt();
+                    None
+                }
+            }
         }
         _ => None,
     };

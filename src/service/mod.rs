@@ -1,6 +1,8 @@
 //! The use cases, one file each. They know the store and the files, and nothing of HTTP.
 
+pub mod backup;
 pub mod beaten;
+pub mod catalogue;
 pub mod changes;
 pub mod export;
 pub mod frames;
@@ -8,9 +10,16 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod ingest;
+mod line;
 pub mod pairing;
+pub mod rebuild;
+pub mod repair;
+pub mod restore;
 pub mod sessions;
+pub mod sidecars;
 pub mod tracks;
+pub mod verify;
+pub mod whole;
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +53,8 @@ pub struct Settings {
     pub preroll: Duration,
     /// Whether a central database is configured.
     pub has_central_database: bool,
+    /// `[frames] sidecar_delay_sec`.
+    pub sidecar_delay: Duration,
 }
 
 /// The use cases. Cheap to clone.

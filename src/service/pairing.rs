@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::media::frames::{FramesFolder, Pairing};
 use crate::store::Urgency;
@@ -12,6 +12,8 @@ use super::{INGEST_PATIENCE, Service, ServiceError, blocking};
 
 /// How long after a failure the folder is looked at again: a volume may be mounted late.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// How often a folder that can be used is looked at all the same.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What stands between the frames folder and its use; a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +24,14 @@ enum State {
 }
 
 /// The state of the pairing.
-pub struct PairingState(watch::Sender<State>);
+pub struct PairingState {
+    state: watch::Sender<State>,
+    doubt: Notify,
+}
 
 impl Default for PairingState {
     fn default() -> Self {
-        Self(watch::Sender::new(State::Unknown))
+        Self { state: watch::Sender::new(State::Unknown), doubt: Notify::new() }
     }
 }
 
@@ -36,7 +41,7 @@ impl PairingState {
     /// # Errors
     /// [`ServiceError::Busy`] where it is not known in time.
     pub async fn known(&self) -> Result<bool, ServiceError> {
-        let mut state = self.0.subscribe();
+        let mut state = self.state.subscribe();
         let known = tokio::time::timeout(INGEST_PATIENCE, state.wait_for(|state| *state != State::Unknown)).await;
         match known {
             Ok(Ok(state)) => Ok(*state == State::Usable),
@@ -44,14 +49,19 @@ impl PairingState {
         }
     }
 
+    /// Says that a frame could not be written: the folder is looked at again.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
     /// Whether it is known yet.
     pub fn is_known(&self) -> bool {
-        *self.0.borrow() != State::Unknown
+        *self.state.borrow() != State::Unknown
     }
 
     /// Why not, with the way out.
     pub fn problem(&self) -> Option<String> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             State::Unusable(problem) => Some(problem.clone()),
             State::Unknown | State::Usable => None,
         }
@@ -60,31 +70,61 @@ impl PairingState {
 
 impl Service {
     /// Pairs the frames folder with the store where neither was paired before, and sweeps the store's own
-    /// temporary names; tries again until the folder can be used. Meanwhile the store keeps detections without
-    /// pictures, and says so in `/health`.
-    pub async fn pair_frames(&self) {
+    /// temporary names; tries again until the folder can be used. Then it looks every now and then, and whenever a frame could not
+    /// be written, whether it still can: a volume may be unmounted or become read-only. While it cannot, the store keeps
+    /// detections without pictures, and says so in `/health`.
+    pub async fn watch_frames(&self) {
+        let pairing = &self.inner.pairing;
         let mut stopping = self.inner.stopping.subscribe();
+        let mut was_usable = false;
         loop {
-            let state = match self.try_to_pair().await {
+            let tried = if was_usable { self.look_at_frames().await } else { self.try_to_pair().await };
+            let state = match tried {
                 Ok(()) => State::Usable,
                 Err(problem) => State::Unusable(problem),
             };
-            let is_news = *self.inner.pairing.0.borrow() != state;
-            if let State::Unusable(problem) = &state
-                && is_news
-            {
-                tracing::error!("{problem} Detections are kept without pictures meanwhile.");
+            was_usable |= state == State::Usable;
+            let before = pairing.state.send_replace(state.clone());
+            match &state {
+                State::Unusable(problem) if before != state => {
+                    tracing::error!("{problem} Detections are kept without pictures meanwhile.");
+                }
+                State::Usable if matches!(before, State::Unusable(_)) => tracing::info!("frames are stored again"),
+                _ => {}
             }
-            let is_done = state == State::Usable;
-            self.inner.pairing.0.send_replace(state);
-            if is_done {
-                return;
-            }
+            let again = if state == State::Usable { LOOK_EVERY } else { AGAIN_AFTER };
             tokio::select! {
-                () = tokio::time::sleep(AGAIN_AFTER) => {}
+                () = tokio::time::sleep(again) => {}
+                () = pairing.doubt.notified(), if state == State::Usable => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
         }
+    }
+
+    /// Waits until the frames folder can be used; false where the daemon stops before.
+    pub(super) async fn frames_are_usable(&self) -> bool {
+        let (mut state, mut stopping) = (self.inner.pairing.state.subscribe(), self.inner.stopping.subscribe());
+        tokio::select! {
+            _ = state.wait_for(|state| *state == State::Usable) => true,
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+        }
+    }
+
+    /// Whether the folder that was usable still is.
+    async fn look_at_frames(&self) -> Result<(), String> {
+        let Some(store) = self.opened() else { return Ok(()) };
+        let frames = self.inner.frames.clone();
+        let looked = blocking(move || {
+            let root = frames.root().display();
+            Ok(match frames.pairing(&store.identity().uuid) {
+                Ok(Pairing::Paired) => frames
+                    .probe()
+                    .map_err(|error| format!("The frames folder {root} cannot be written: {error}. Is its volume read-only?")),
+                Ok(_) => Err(format!("The frames folder {root} is not this store's any more. Was its volume unmounted?")),
+                Err(error) => Err(format!("The frames folder {root} cannot be read: {error}.")),
+            })
+        });
+        looked.await.map_err(|error| error.to_string())?
     }
 
     // The method itself in the closure's place is not general enough for the compiler.

@@ -63,6 +63,9 @@ impl Committer {
                 }
                 Err(Failure::OfStore(error)) => {
                     tracing::error!(%error, "a commit failed");
+                    if matches!(error, StoreError::Gone) {
+                        return self.give_up(jobs, || WriteError::Failed(error.to_string()));
+                    }
                     let full = error.is_disk_full();
                     let mut took_ingests = false;
                     if full {
@@ -91,6 +94,9 @@ impl Committer {
     /// One transaction over all of `jobs`. `again` after a try that failed and may have taken hold all the same: then
     /// it is only durable once the database is.
     fn attempt(&mut self, jobs: &mut [Pending], all_touches: bool, again: bool) -> Result<(), Failure> {
+        if !self.shared.handle.is_in_place() || !self.journal.is_in_place() {
+            return Err(Failure::OfStore(StoreError::Gone));
+        }
         if self.journal.is_full() {
             self.try_checkpoint()?;
         }
@@ -108,10 +114,14 @@ impl Committer {
         }
         let carried = self.carry_touches(&mut tx, all_touches)?;
         let (head, beaten, batch) = (tx.head, std::mem::take(&mut tx.beaten), tx.take_changes());
-        if batch.is_empty() && !again {
+        let must_be_direct = again || tx.is_direct;
+        if !tx.changed && !again {
             drop(tx);
             txn.abort()?;
-        } else if !again && self.journal.append(&batch)? {
+            self.shared.touches.settle(&carried);
+            return Ok(());
+        }
+        if !must_be_direct && self.journal.append(&batch)? {
             // Durable, whatever happens from here on. Now readers may see it, and the database may write it when it likes.
             drop(tx);
             if let Err(error) = show(txn) {
@@ -126,7 +136,8 @@ impl Committer {
             txn.commit()?;
             self.journal.reset();
         }
-        self.note_commit(!batch.is_empty());
+        let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
         self.shared.touches.settle(&carried);
         if head != before {
             self.shared.head.send_replace(head);
@@ -139,13 +150,6 @@ impl Committer {
             self.shared.beaten_news.notify_one();
         }
         Ok(())
-    }
-
-    fn note_commit(&self, changed: bool) {
-        if changed {
-            let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-            self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
-        }
     }
 
     /// Makes the database durable, so that the journal's room is free again.
@@ -195,6 +199,9 @@ impl Committer {
         loop {
             let (shared, journal) = (&self.shared, &mut self.journal);
             let healed = shared.handle.reopen(|database| {
+                if !journal.is_of(&schema::prepare(database, shared.clock.now())?.uuid) {
+                    return Err(StoreError::Gone);
+                }
                 let unapplied = journal.read(schema::journal_applied(database)?)?;
                 catch_up(database, &unapplied.batch, shared.clock.now())
             });

@@ -1,7 +1,8 @@
 //! The one handle to redb's file, which can be taken away and opened again while the daemon runs.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,13 +20,24 @@ pub struct Handle {
     path: PathBuf,
     cache_bytes: usize,
     database: Mutex<Option<Arc<Database>>>,
+    /// Which file it is: one that is deleted or replaced under the daemon goes on without a name.
+    file: Mutex<Option<FileId>>,
+}
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// Which file lies at `path`, if one does.
+pub fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Handle {
     /// Opens `path`, or makes a new database there.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let database = open_or_create(path, cache_bytes)?;
-        Ok(Self { path: path.to_owned(), cache_bytes, database: Mutex::new(Some(Arc::new(database))) })
+        let file = Mutex::new(file_id(path));
+        Ok(Self { path: path.to_owned(), cache_bytes, database: Mutex::new(Some(Arc::new(database))), file })
     }
 
     /// The database, for one short use.
@@ -59,8 +71,15 @@ impl Handle {
         self.close();
         let database = open_existing(&self.path, self.cache_bytes)?;
         catch_up(&database)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file_id(&self.path);
         *self.lock() = Some(Arc::new(database));
         Ok(())
+    }
+
+    /// Whether the file that is open still lies in its place.
+    pub fn is_in_place(&self) -> bool {
+        let file = *self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.is_some() && file == file_id(&self.path)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
@@ -79,7 +98,7 @@ pub fn beside(database: &Path, suffix: &str) -> PathBuf {
 /// Makes the name of `path` durable.
 pub fn sync_parent(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    crate::runtime::folder::sync(folder)
+    File::open(folder)?.sync_all()
 }
 
 fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
@@ -88,7 +107,8 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreErro
     }
     if Journal::exists(path) {
         return Err(StoreError::Refused(format!(
-            "The database {} is not there, but its journal is: put the database back, or move the journal away to begin a new store.",
+            "The database {} is not there, but its journal is: put the database back, `restore` a backup, or have what lies beside the \
+             frames brought back by `repair --from-files`. To begin a new store, move the journal away.",
             path.display()
         )));
     }
@@ -103,27 +123,30 @@ fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreErro
     open_existing(path, cache_bytes)
 }
 
+/// What is said of a database that is damaged.
+pub fn damaged(path: &Path, reason: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "The database {} is damaged: {reason}. Move it away and `restore` a backup; without one, `repair --from-files` brings \
+         back what lies beside the frames.",
+        path.display()
+    ))
+}
+
 fn open_existing(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    let refused = |reason: &dyn std::fmt::Display, way_out: &str| {
-        StoreError::Refused(format!("The database {} cannot be opened: {reason}. {way_out}", path.display()))
-    };
-    let length = fs::metadata(path)?.len();
-    if length == 0 {
-        return Err(refused(
-            &"it is empty, though a store was made there",
-            "Put a copy back, or move it and its journal away to begin a new store.",
-        ));
+    if fs::metadata(path)?.len() == 0 {
+        return Err(damaged(path, "it is empty, though a store was made there"));
     }
     match redb::Builder::new().set_cache_size(cache_bytes).open(path) {
         Ok(database) => Ok(database),
-        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(refused(&"another process has it open", "Stop that process first.")),
+        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::Refused(format!(
+            "The database {} cannot be opened: another process has it open. Stop that process first.",
+            path.display()
+        ))),
         Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))
             if error.kind() != std::io::ErrorKind::InvalidData && error.kind() != std::io::ErrorKind::UnexpectedEof =>
         {
             Err(redb::Error::Io(error).into())
         }
-        Err(error) => {
-            Err(refused(&error, "It is damaged: put a copy back, or move it and its journal away to begin a new store."))
-        }
+        Err(error) => Err(damaged(path, &error.to_string())),
     }
 }

@@ -1,5 +1,7 @@
 //! Detections: their records, and the colours that lead to their sessions.
 
+use std::ops::Bound;
+
 use redb::ReadableTable as _;
 
 use crate::domain::detection::Detection;
@@ -108,6 +110,24 @@ impl Snapshot {
             touch.apply(&mut detection);
         }
         Ok(Some(detection))
+    }
+
+    /// At most `limit` detections of the session at `at` behind `after`, by track.
+    pub fn detections_behind(&self, at: SessionKey, after: Option<&TrackId>, limit: usize) -> Result<Vec<Detection>, StoreError> {
+        let touches = self.held.get(&at);
+        let lowest = after.map_or(Bound::Included((at.number, "")), |after| Bound::Excluded((at.number, after.as_str())));
+        let range = self.table(DETECTIONS)?.range::<(u64, &str)>((lowest, Bound::Excluded((at.number + 1, ""))))?;
+        let mut detections = Vec::new();
+        for entry in range.take(limit) {
+            let (key, bytes) = entry?;
+            let (_, track) = key.value();
+            let (mut detection, _) = record::decode_detection(track, bytes.value())?;
+            if let Some(touch) = touches.and_then(|touches| touches.get(track)) {
+                touch.apply(&mut detection);
+            }
+            detections.push(detection);
+        }
+        Ok(detections)
     }
 
     /// The detections of the session at `at`, by the last time they were seen.

@@ -16,6 +16,8 @@ pub enum StoreError {
     Record(String),
     /// The database is closed or being healed.
     Unavailable,
+    /// The database's file or its journal is not in its place any more, though it is still open.
+    Gone,
 }
 
 impl StoreError {
@@ -38,6 +40,10 @@ impl fmt::Display for StoreError {
             Self::File(error) => write!(f, "a file beside the database: {error}"),
             Self::Refused(sentence) => f.write_str(sentence),
             Self::Record(what) => write!(f, "a record cannot be read: {what}"),
+            Self::Gone => f.write_str(
+                "the database or its journal was deleted or replaced while it is open: nothing more is stored. What was is still read: take it \
+                 with `session-store backup` before anything is stopped",
+            ),
             Self::Unavailable => f.write_str("the database is being opened again after an error"),
         }
     }

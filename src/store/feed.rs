@@ -10,7 +10,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 use super::schema::KEY_FEED_FLOOR;
-use super::tables::{FEED, META};
+use super::tables::{FEED, META, TOMBSTONES};
 use super::{Snapshot, StoreError, Transaction, record};
 
 /// What a feed entry is about.
@@ -106,6 +106,18 @@ impl Transaction<'_> {
 }
 
 impl Snapshot {
+    /// Whether the feed still remembers the deletion of a session with this id. Reads all that it remembers.
+    pub fn is_session_buried(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let feed = self.table(FEED)?;
+        for entry in self.table(TOMBSTONES)?.range::<u64>(..)? {
+            let entity = feed.get(entry?.0.value())?.map(|bytes| record::decode_entity(bytes.value())).transpose()?;
+            if entity.is_some_and(|entity| entity == Entity::SessionDeleted(id.clone())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The feed's newest number.
     pub fn feed_head(&self) -> Result<u64, StoreError> {
         let newest = self.table(FEED)?.last()?.map_or(0, |(seq, _)| seq.value());
@@ -118,16 +130,22 @@ impl Snapshot {
 
     /// At most `limit` entries after `since`.
     pub fn changes(&self, since: u64, limit: usize) -> Result<FeedPage, FeedError> {
-        let head = self.feed_head()?;
-        if since > head || (since > 0 && since < self.feed_floor()?) {
+        if since > self.feed_head()? || (since > 0 && since < self.feed_floor()?) {
             return Err(FeedError::Restarted);
         }
+        Ok(self.more_changes(since, limit)?)
+    }
+
+    /// [`Snapshot::changes`] for a reader that has just been given what lies before `since`: a deletion that was
+    /// forgotten is none that it missed.
+    pub fn more_changes(&self, since: u64, limit: usize) -> Result<FeedPage, StoreError> {
+        let head = self.feed_head()?;
         let feed = self.table(FEED)?;
         let mut changes = Vec::new();
         // Detections of one session often stand together.
         let mut session_id: Option<(SessionKey, SessionId)> = None;
         for entry in feed.range(since.saturating_add(1)..)?.take(limit) {
-            let (seq, bytes) = entry.map_err(StoreError::from)?;
+            let (seq, bytes) = entry?;
             let missing = || StoreError::Record(format!("feed entry {}: what it names is not there", seq.value()));
             let change = match record::decode_entity(bytes.value())? {
                 Entity::Session(key) => Change::Session(self.session_at(key)?.ok_or_else(missing)?),
@@ -145,5 +163,51 @@ impl Snapshot {
         }
         let next = if changes.len() < limit { head } else { changes.last().map_or(head, |(seq, _)| *seq) };
         Ok(FeedPage { changes, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::session::Open;
+    use crate::runtime::clock::ManualClock;
+    use crate::store::{Options, Store};
+
+    /// An export of more entries than one page holds broke off with "Feed restarted" as soon as a deletion beyond that page
+    /// was forgotten: each page was treated as a reader that comes back after a long time.
+    #[test]
+    fn a_reader_on_its_way_is_not_sent_back_by_a_deletion_that_was_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
+        let options = Options {
+            path: folder.path().join("store.redb"),
+            cache_bytes: 1 << 20,
+            touch_interval: Duration::ZERO,
+            reserve_bytes: 0,
+            tombstone_age: Duration::from_secs(3600),
+        };
+        let store = Store::open(options, Arc::<ManualClock>::clone(&clock)).expect("opened");
+        let ids = |numbers: std::ops::Range<u32>| numbers.map(|number| SessionId::new("", format!("s{number}")).expect("valid"));
+        let add = |id: SessionId| {
+            let start = Timestamp::from_micros(0);
+            let open = Open { id, device_id: "d".into(), path: "p".into(), start, reason: None, configured_classes: vec![] };
+            store.write_blocking(move |tx| tx.add_session(&open.clone().into_session(start)).map(drop)).expect("added");
+        };
+        ids(0..4).for_each(add);
+        store.write_blocking(|tx| tx.delete_session(&SessionId::new("", "s3").expect("valid"))).expect("deleted");
+        clock.advance(Duration::from_secs(7200));
+        store.write_blocking(|tx| tx.drop_tombstones(tx.now(), 10)).expect("forgotten");
+        ids(4..6).for_each(add);
+        let snapshot = store.read().expect("read");
+        let (mut page, mut seen) = (snapshot.changes(0, 2).expect("the beginning"), 0);
+        while !page.changes.is_empty() {
+            seen += page.changes.len();
+            page = snapshot.more_changes(page.next, 2).expect("the next page");
+        }
+        assert_eq!(seen, 5);
+        assert!(matches!(snapshot.changes(2, 2), Err(FeedError::Restarted)), "one that comes back has missed it");
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::query::SessionKey;
 
 use super::record::{self, FrameRecord};
-use super::tables::BEATEN_FRAMES;
+use super::tables::{BEATEN_FRAMES, FRAMES, SESSION_IDS, key};
 use super::{Snapshot, StoreError, Transaction};
 
 /// A file that no detection shows any more, and the session in whose folder it lies.
@@ -94,6 +94,25 @@ impl Transaction<'_> {
 }
 
 impl Snapshot {
+    /// What is known of `file` where a detection of the session `id` shows it.
+    pub fn frame_file(&self, id: &SessionId, file: &str) -> Result<Option<FrameFile>, StoreError> {
+        let Some(at) = self.table(SESSION_IDS)?.get(id.as_str())?.map(|at| key(at.value())) else { return Ok(None) };
+        let Some(bytes) = self.table(FRAMES)?.get((at.number, file))? else { return Ok(None) };
+        let frame = record::decode_frame(bytes.value())?;
+        Ok(Some(FrameFile { bytes: frame.bytes, hash: frame.hash }))
+    }
+
+    /// Whether a detection of the session `id` shows `file`.
+    pub fn is_frame_named(&self, id: &SessionId, file: &str) -> Result<bool, StoreError> {
+        let Some(at) = self.table(SESSION_IDS)?.get(id.as_str())?.map(|at| key(at.value())) else { return Ok(false) };
+        Ok(self.table(FRAMES)?.get((at.number, file))?.is_some())
+    }
+
+    /// Whether `file` of the session `id` waits to be deleted.
+    pub fn is_frame_beaten(&self, id: &SessionId, file: &str) -> Result<bool, StoreError> {
+        Ok(self.table(BEATEN_FRAMES)?.get((id.as_str(), file))?.is_some())
+    }
+
     /// At most `limit` beaten frames, behind `after`.
     pub fn beaten_frames(
         &self,

@@ -17,13 +17,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::StoreError;
-use super::database::{beside, sync_parent};
+use super::database::{beside, file_id, sync_parent};
 use super::journaled::Changes;
 use super::record;
 
@@ -145,6 +145,17 @@ impl Journal {
         }
         let body = rest.get(..usize::try_from(length).ok()?)?;
         (checksum(&head[..32], body) == sum).then_some((number, body))
+    }
+
+    /// Whether it was made for the store with this UUID.
+    pub fn is_of(&self, uuid: &str) -> bool {
+        self.store == xxh3_64(uuid.as_bytes())
+    }
+
+    /// Whether the file that is written still lies in its place; where none is written there is none to lose.
+    pub fn is_in_place(&self) -> bool {
+        let open = self.file.as_ref().and_then(|file| file.metadata().ok()).map(|file| (file.dev(), file.ino()));
+        open.is_none() || open == file_id(&self.path)
     }
 
     /// Whether the database should be committed before long: half the room is gone.

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use crate::runtime::folder;
+use crate::runtime::folders;
 
 use super::StoreError;
 
@@ -16,11 +16,11 @@ pub struct FolderLock {
 impl FolderLock {
     /// Locks `<database>.lock`, making the data folder where it is missing.
     pub fn take(database: &Path) -> Result<Self, StoreError> {
-        let data = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The second: a killed process may have given the database its name and not have synced that.
-        folder::make(data)
-            .and_then(|()| folder::sync(data))
-            .map_err(|error| StoreError::Refused(format!("The data folder {} cannot be made: {error}.", data.display())))?;
+        folders::make(folder)
+            .and_then(|()| folders::sync(folder))
+            .map_err(|error| StoreError::Refused(format!("The data folder {} cannot be made: {error}.", folder.display())))?;
         let path = super::database::beside(database, "lock");
         let cannot =
             |error: std::io::Error| StoreError::Refused(format!("The lock file {} cannot be opened: {error}.", path.display()));
@@ -43,4 +43,10 @@ impl FolderLock {
         writeln!(file, "{}", std::process::id())?;
         Ok(Self { _file: file })
     }
+}
+
+/// Whether another process has the store of `database` open.
+pub fn is_in_use(database: &Path) -> bool {
+    let Ok(file) = File::open(super::database::beside(database, "lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

@@ -2,6 +2,7 @@
 //! Reads go by [`Snapshot`], writes by closures over [`Transaction`] that one thread
 //! commits in groups. What the tables hold is told in `docs/design/storage.md`.
 
+mod building;
 mod commit;
 mod database;
 mod detections;
@@ -14,18 +15,21 @@ mod journaled;
 mod lock;
 mod queue;
 mod record;
+mod repair;
 mod reserve;
 mod schema;
 mod segments;
 mod sessions;
+mod shadow;
 mod snapshot;
 mod tables;
 mod touches;
 mod transaction;
+mod verify;
 mod worker;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,13 +41,18 @@ use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 use crate::runtime::clock::Clock;
 
+pub use building::Building;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
+pub use lock::is_in_use;
 pub use queue::{Announcement, Urgency};
+pub use repair::{Mended, Mender, Picture};
 pub use schema::Identity;
+pub use shadow::check_pages;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
+pub use verify::{Looked, NamedFrame, Place};
 
 use database::Handle;
 use journal::Journal;
@@ -95,6 +104,11 @@ struct Shared {
     beaten: Mutex<(Vec<BeatenFrame>, u64)>,
     beaten_news: Notify,
     _lock: FolderLock,
+}
+
+/// Where a repair of the store at `database` puts records that cannot be used.
+pub fn set_aside_path(database: &Path) -> PathBuf {
+    database::beside(database, "set-aside.ndjson")
 }
 
 impl Store {
@@ -152,7 +166,7 @@ impl Store {
     }
 
     /// The database file.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
@@ -264,6 +278,11 @@ impl Store {
     /// Whether the disk is too full for frames: the reserve is given up, or could not be made.
     pub fn is_disk_full(&self) -> bool {
         self.inner.shared.reserve.is_missing()
+    }
+
+    /// Whether the open database still lies in its place. Where it does not, nothing is stored any more.
+    pub fn is_in_place(&self) -> bool {
+        self.inner.shared.handle.is_in_place()
     }
 
     /// Commits what is queued and held, stops the writer and closes the database.

@@ -16,9 +16,12 @@ use super::tables::{
 /// 1: the first. 2: a journal lies beside the database, which holds what the database does not yet.
 pub const FORMAT: u32 = 2;
 
-const KEY_FORMAT: &str = "format";
-const KEY_UUID: &str = "uuid";
-const KEY_EPOCH: &str = "epoch";
+/// The format of this store.
+pub const KEY_FORMAT: &str = "format";
+/// [`Identity::uuid`].
+pub const KEY_UUID: &str = "uuid";
+/// [`Identity::epoch`].
+pub const KEY_EPOCH: &str = "epoch";
 const KEY_CREATED: &str = "created_at";
 /// The highest feed number of a tombstone that was dropped.
 pub const KEY_FEED_FLOOR: &str = "feed_floor";

@@ -1,10 +1,13 @@
 //! Recording segments, as hooks tell of them.
 
+use std::ops::Bound;
+
 use redb::ReadableTable as _;
 
 use crate::domain::segment::Segment;
 
-use super::{StoreError, Transaction, record};
+use super::tables::SEGMENTS;
+use super::{Snapshot, StoreError, Transaction, record};
 
 impl Transaction<'_> {
     /// Records `segment`. The same file told of again is the same segment: it keeps its start, and its
@@ -23,5 +26,19 @@ impl Transaction<'_> {
         self.segments.insert(key, bytes.as_slice())?;
         self.changed = true;
         Ok(segment)
+    }
+}
+
+impl Snapshot {
+    /// At most `limit` segments behind `after`, by path and file.
+    pub fn segments_behind(&self, after: Option<&Segment>, limit: usize) -> Result<Vec<Segment>, StoreError> {
+        let lowest = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after.path.as_str(), after.file.as_str())));
+        let mut segments = Vec::new();
+        for entry in self.table(SEGMENTS)?.range::<(&str, &str)>((lowest, Bound::Unbounded))?.take(limit) {
+            let (key, bytes) = entry?;
+            let (path, file) = key.value();
+            segments.push(record::decode_segment(path, file, bytes.value())?);
+        }
+        Ok(segments)
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions: their records, their indexes, and lists of them.
 
+use std::ops::Bound;
+
 use redb::ReadableTable as _;
 
 use crate::domain::ids::SessionId;
@@ -8,7 +10,9 @@ use crate::domain::session::Session;
 
 use super::feed::Entity;
 use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
-use super::tables::{BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, OPEN_SESSIONS, SESSION_IDS, SESSIONS, key, raw};
+use super::tables::{
+    BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, OPEN_SESSIONS, RawSessionKey, SESSION_IDS, SESSIONS, key, raw,
+};
 use super::{Snapshot, StoreError, Transaction, record};
 
 impl Transaction<'_> {
@@ -93,7 +97,7 @@ impl Transaction<'_> {
 
 /// The power of two of a session's duration: class 0 is below one second (or ends before its
 /// start), class n from 2^(n-1) up to, not including, 2^n seconds.
-fn duration_class(session: &Session) -> u8 {
+pub(super) fn duration_class(session: &Session) -> u8 {
     let end = session.end.map_or(session.start, |end| end.at);
     let seconds = u64::try_from((end.micros() - session.start.micros()) / 1_000_000).unwrap_or(0);
     // At most 39 bits: ten thousand years.
@@ -117,6 +121,17 @@ impl Snapshot {
     pub fn session_at(&self, at: SessionKey) -> Result<Option<Session>, StoreError> {
         let bytes = self.table(SESSIONS)?.get(raw(at))?;
         Ok(bytes.map(|bytes| record::decode_session(bytes.value())).transpose()?.map(|(session, _)| session))
+    }
+
+    /// At most `limit` sessions behind the one at `after`, oldest start first.
+    pub fn sessions_behind(&self, after: Option<SessionKey>, limit: usize) -> Result<Vec<(SessionKey, Session)>, StoreError> {
+        let lowest = after.map_or(Bound::Unbounded, |after| Bound::Excluded(raw(after)));
+        let mut sessions = Vec::new();
+        for entry in self.table(SESSIONS)?.range::<RawSessionKey>((lowest, Bound::Unbounded))?.take(limit) {
+            let (at, bytes) = entry?;
+            sessions.push((key(at.value()), record::decode_session(bytes.value())?.0));
+        }
+        Ok(sessions)
     }
 
     /// One page of the sessions that `query` asks for, newest start first, and the key to go on

@@ -8,7 +8,7 @@ use redb::{
 
 use super::StoreError;
 use super::schema::KEY_FRAMES_PAIRED;
-use super::tables::{BEATEN_FRAMES, DETECTIONS, META, OPEN_SESSIONS, SESSIONS};
+use super::tables::{BEATEN_FRAMES, DETECTIONS, FRAMES, META, OPEN_SESSIONS, SESSIONS};
 use super::touches::Held;
 
 /// All that was committed when it was taken, with the touches that were held then.
@@ -44,6 +44,11 @@ impl Snapshot {
     /// How many detections there are.
     pub fn detection_count(&self) -> Result<u64, StoreError> {
         Ok(self.table(DETECTIONS)?.len()?)
+    }
+
+    /// How many frames detections show.
+    pub fn frame_count(&self) -> Result<u64, StoreError> {
+        Ok(self.table(FRAMES)?.len()?)
     }
 
     /// How many beaten frames wait to be deleted.

@@ -11,7 +11,7 @@ use super::StoreError;
 use super::frames::BeatenFrame;
 use super::journal::Batch;
 use super::journaled::{AnyTable, Journaled};
-use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_JOURNAL};
+use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_JOURNAL, KEY_UUID};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
     RawIndexKey, RawSessionKey, SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
@@ -43,6 +43,8 @@ pub struct Transaction<'t> {
     pub(super) beaten: (Vec<BeatenFrame>, u64),
     /// Whether there is anything to commit.
     pub(super) changed: bool,
+    /// Whether the journal is left out.
+    pub(super) is_direct: bool,
 }
 
 impl<'t> Transaction<'t> {
@@ -72,6 +74,7 @@ impl<'t> Transaction<'t> {
             now,
             beaten: (Vec::new(), 0),
             changed: false,
+            is_direct: false,
         })
     }
 
@@ -107,6 +110,15 @@ impl<'t> Transaction<'t> {
         changes.filter(|(_, changes)| !changes.is_empty()).collect()
     }
 
+    /// Has this transaction, and all that is committed with it, committed by the database itself: for what is much too large
+    /// for the journal.
+    pub fn do_without_journal(&mut self) {
+        self.is_direct = true;
+        for table in self.tables() {
+            table.forget_changes();
+        }
+    }
+
     /// Makes changes that the journal holds.
     pub(super) fn make(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut tables = self.tables();
@@ -122,6 +134,13 @@ impl<'t> Transaction<'t> {
     /// Notes that with this transaction the database holds all of the journal up to `number`.
     pub(super) fn set_journal_applied(&mut self, number: u64) -> Result<(), StoreError> {
         self.meta.insert(KEY_JOURNAL, number.to_string().as_str())
+    }
+
+    /// Takes over the name of a store whose database is lost, with its frames folder.
+    pub fn adopt(&mut self, uuid: &str) -> Result<(), StoreError> {
+        self.changed = true;
+        self.meta.insert(KEY_UUID, uuid)?;
+        self.set_frames_paired()
     }
 
     /// Remembers that the frames folder carries this store's UUID.

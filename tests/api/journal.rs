@@ -84,7 +84,7 @@ fn a_database_that_is_gone_is_not_begun_anew_beside_its_journal() {
     fs::remove_file(home.dir().join(DATABASE)).unwrap();
     let ran = home.run(&["serve"], b"");
     assert_eq!(ran.code, Some(1));
-    assert!((ran.stdout + &ran.stderr).contains("put the database back, or move the journal away"));
+    assert!((ran.stdout + &ran.stderr).contains("To begin a new store, move the journal away"));
     fs::remove_file(home.dir().join(JOURNAL)).unwrap();
     Daemon::on(home).get("/health").is(200);
 }

@@ -218,6 +218,10 @@ impl<'a> Checker<'a> {
 fn files_of(frames: &Path, id: &str) -> Vec<(String, u32)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames.join(id)).into_iter().flatten().flatten() {
+        // The session's record beside its frames.
+        if entry.file_name().as_encoded_bytes().starts_with(b"\\") {
+            continue;
+        }
         // One that is deleted meanwhile was beaten.
         let Ok(bytes) = fs::read(entry.path()) else { continue };
         let name = format!("{id}/{}", entry.file_name().to_str().unwrap());

@@ -48,6 +48,12 @@ pub fn session(daemon: &Daemon, id: &str) -> Value {
     daemon.get(format!("/sessions/{}", encode(id))).is(200).json()
 }
 
+/// All sessions, newest start first.
+#[track_caller]
+pub fn sessions(daemon: &Daemon) -> Vec<Value> {
+    daemon.get("/sessions?limit=1000").is(200).json()["sessions"].as_array().expect("a list").clone()
+}
+
 /// The session's detections.
 #[track_caller]
 pub fn detections(daemon: &Daemon, id: &str) -> Vec<Value> {

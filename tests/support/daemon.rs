@@ -1,6 +1,6 @@
 //! Runs the real binary, each in a folder of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -190,6 +190,12 @@ impl Daemon {
     pub fn under(home: Home, under: Vec<OsString>) -> Self {
         let (child, lines, address) = launch(&home, &under);
         Self { home: Some(home), under, child, lines, address }
+    }
+
+    /// The same with variables in its environment.
+    pub fn on_with(home: Home, variables: &[(&str, &OsStr)]) -> Self {
+        let pairs = variables.iter().map(|(name, value)| [OsStr::new(name), value].join(OsStr::new("=")));
+        Self::under(home, std::iter::once("env".into()).chain(pairs).collect())
     }
 
     pub fn home(&self) -> &Home {

@@ -114,6 +114,11 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Waits at most this long for each write.
+    pub fn send_within(&mut self, time: Duration) {
+        self.stream.get_mut().set_write_timeout(Some(time)).expect("write time-out");
+    }
+
     /// Waits at most this long for each read.
     pub fn patience(&mut self, time: Duration) {
         self.stream.get_mut().set_read_timeout(Some(time)).expect("read time-out");

@@ -1,0 +1,29 @@
+//! Fuzz targets: each takes any bytes for what a client or an operator might send, and asserts what must hold of
+//! them. `fuzz/run` lets libFuzzer choose the bytes; `tests/replay.rs` takes those that are kept in `corpus/`.
+
+pub mod bodies;
+pub mod config;
+pub mod ids;
+pub mod multipart;
+pub mod queries;
+pub mod ranges;
+pub mod times;
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// Every target with its name, which is also its corpus folder's.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("bodies", bodies::run),
+    ("config", config::run),
+    ("ids", ids::run),
+    ("multipart", multipart::run),
+    ("queries", queries::run),
+    ("ranges", ranges::run),
+    ("times", times::run),
+];
+
+/// A refusal must be one sentence that says something.
+fn assert_sentence(text: &str) {
+    assert!(!text.trim().is_empty() && !text.contains(['\n', '\r', '\0']), "no sentence: {text:?}");
+}

@@ -1,0 +1,48 @@
+//! Finding the running daemon, and reading what it streams.
+
+use std::io;
+
+use http::HeaderMap;
+use serde::de::DeserializeOwned;
+
+use crate::config::Config;
+use crate::http::client;
+use crate::store;
+
+/// The daemon's address by its configuration.
+pub fn address(config: &Config) -> String {
+    let server = &config.server;
+    let host = match server.host.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    format!("http://{host}:{}", server.port)
+}
+
+/// Where to ask: what was given by `--from`, or the configured address where a daemon has the store.
+pub fn to_ask(from: Option<&String>, config: &Config) -> Option<String> {
+    let from = from.map(|url| url.trim_end_matches('/').to_owned());
+    from.or_else(|| store::is_in_use(&config.database.path).then(|| address(config)))
+}
+
+/// Gets `url`, whose body is NDJSON, and hands each line to `take`.
+///
+/// # Errors
+/// A sentence that names the address.
+pub fn lines<T: DeserializeOwned>(url: &str, mut take: impl FnMut(T) -> Result<(), String>) -> Result<HeaderMap, String> {
+    let mut rest: Vec<u8> = Vec::new();
+    let answered = client::get(url, |chunk| {
+        rest.extend_from_slice(chunk);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+        let left = rest.split_off(end + 1);
+        for line in rest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line = serde_json::from_slice(line).map_err(io::Error::other)?;
+            take(line).map_err(io::Error::other)?;
+        }
+        rest = left;
+        Ok(())
+    });
+    answered.map_err(|reason| format!("{url} gives no answer: {reason}."))
+}

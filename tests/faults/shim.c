@@ -1,0 +1,39 @@
+/* Fails pwrite64 and fdatasync with EIO for files whose path holds the word in the file $FAILING, while that exists. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int fails(int fd) {
+    char word[256] = "", link[64], path[4096];
+    const char *name = getenv("FAILING");
+    FILE *file = name ? fopen(name, "r") : NULL;
+    if (!file) return 0;
+    size_t length = fread(word, 1, sizeof word - 1, file);
+    fclose(file);
+    word[length] = 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t got = readlink(link, path, sizeof path - 1);
+    if (got <= 0 || !length) return 0;
+    path[got] = 0;
+    return strstr(path, word) != NULL;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
+    if (fails(fd)) { errno = EIO; return -1; }
+    return real(fd, bytes, count, offset);
+}
+
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = dlsym(RTLD_NEXT, "fdatasync");
+    if (fails(fd)) { errno = EIO; return -1; }
+    return real(fd);
+}
