@@ -33,10 +33,15 @@ impl Follower {
         self.cursor
     }
 
+    /// Its place in the feed alone.
+    pub fn without_memory(&self) -> Self {
+        Self { cursor: self.cursor, epoch: self.epoch.clone(), known: HashMap::new() }
+    }
+
     /// Follows until the connection breaks or `is_over` says so. The pages are taken in later.
     pub fn follow(&self, address: SocketAddr, is_over: impl Fn() -> bool) -> Vec<Page> {
         let mut client = Client::connect(address);
-        let mut reader = self.clone();
+        let mut reader = self.without_memory();
         let mut pages = Vec::new();
         while !is_over() {
             let Ok(response) = client.try_send(&Request::get(reader.target("&wait_sec=1"))) else { break };

@@ -103,7 +103,7 @@ fn work_until_killed(
             })
         })
         .collect();
-    let reader = follower.clone();
+    let reader = follower.without_memory();
     let following = thread::spawn(move || reader.follow(address, || false));
     // So many answers, however fast the machine is, and a moment more, to fall amid the next ones.
     let life = 20 + random.below(120);

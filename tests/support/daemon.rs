@@ -288,6 +288,14 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Ends it without a word and gives its folder back.
+    pub fn killed(mut self) -> Home {
+        self.kill9();
+        self.home.take().expect("a home")
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill9();

@@ -126,7 +126,7 @@ fn start_on(recording: &Recording, image: &Image, at: Place) -> (Run, Tree) {
     let home = Home::new(CONFIG);
     image.write(home.dir());
     let before = tree(home.dir());
-    let run = record(home, |daemon| {
+    let run = record(home, Daemon::killed, |daemon| {
         until("the frames folder is paired", Duration::from_secs(10), || {
             (daemon.get("/health").json()["starting"] == json!([])).then_some(())
         });

@@ -33,10 +33,11 @@ fn drop_syncs(log: &mut Log, of: impl Fn(&Log, Node) -> bool) {
 
 /// The mark is synced, and later nothing any more.
 fn sync_frames_folder_once(log: &mut Log) {
-    let first_answer = next(log, 0, |op| matches!(op, Op::Answer { .. }));
+    let mark = next(log, 0, |op| matches!(op, Op::Name { name, node: Some(_), .. } if name == "\\store"));
+    let marked = next(log, mark, |op| matches!(op, Op::Sync { .. }));
     for index in 0..log.steps.len() {
         let Step { begun, op: Op::Sync { node }, .. } = log.steps[index] else { continue };
-        if begun > first_answer && is_path(log, node, "frames") {
+        if begun > marked && is_path(log, node, "frames") {
             log.steps[index].ended = NEVER;
         }
     }

@@ -16,7 +16,7 @@ use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
 
 use super::log::{Log, Op, Tree, tree};
-use super::trace::{self, CALLS, Call};
+use super::trace::{self, CALLS, Call, STEP};
 
 /// Little memory and a short reserve: images are many.
 pub const CONFIG: &str = "[database]\ncache_mb = 1\nreserve_mb = 1";
@@ -70,42 +70,61 @@ pub fn is_possible() -> Result<(), String> {
     }
 }
 
-/// From an empty folder: the schema, sessions opened, frames taken and beaten and deleted, sessions closed, a feed followed.
+/// From an empty folder: the schema, sessions opened, frames taken and beaten and deleted, a clean stop (with what the database
+/// puts off until then), a start, further frames, hooks, a session closed. A reader follows the feed through it all.
 pub fn of_a_day(seed: u64, steps: usize) -> Recording {
     let mut random = Random(seed);
-    let mut told = Vec::new();
+    let mut agents: Vec<Agent> = (0..AGENTS).map(|number| Agent::new(number, random.next())).collect();
     let mut pages = Vec::new();
-    let run = record(Home::new(CONFIG), |daemon| {
-        let address = daemon.address;
-        let mut agents: Vec<Agent> = (0..AGENTS).map(|number| Agent::new(number, random.next())).collect();
-        agents[0].open(&mut Lines::to(address), "shared").expect("opened");
+    let morning = record(Home::new(CONFIG), Daemon::stop, |daemon| {
+        agents[0].open(&mut Lines::to(daemon.address), "shared").expect("opened");
         agents[1..].iter_mut().for_each(|agent| agent.share("shared"));
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let following = scope.spawn(|| Follower::default().follow(address, || is_over.load(Ordering::Relaxed)));
-            let mut work = |count: usize| {
-                thread::scope(|scope| agents.iter_mut().for_each(|agent| drop(scope.spawn(move || agent.steps(address, count)))));
-            };
-            work(steps * 3 / 4);
+        followed(daemon, &mut pages, || {
+            work(daemon, &mut agents, steps * 3 / 4);
             // The beaten frames are deleted, their folders synced, and the queue is empty.
             until("no frame waits for its deletion", Duration::from_secs(30), || {
                 thread::sleep(Duration::from_millis(200));
                 (daemon.get("/health").json()["frames_to_delete"] == 0).then_some(())
             });
-            work(steps / 4);
+        });
+    });
+    let log = Log::of(&morning.calls, &morning.root, &Tree::new());
+    morning.must_be(&log);
+    let noon = log.steps.iter().map(|step| step.begun).max().unwrap() + STEP;
+    let evening = record(morning.home, Daemon::killed, |daemon| {
+        followed(daemon, &mut pages, || {
+            work(daemon, &mut agents, steps / 4);
             // Chance may have left these out.
-            let mut lines = Lines::to(address);
+            let mut lines = Lines::to(daemon.address);
             agents[0].publish(&mut lines).expect("told");
             agents[0].segment(&mut lines).expect("told");
             agents[0].close(&mut lines).expect("closed");
-            is_over.store(true, Ordering::Relaxed);
-            pages = following.join().expect("a feed that a reader can follow");
         });
-        told = agents.iter_mut().flat_map(|agent| std::mem::take(&mut agent.told)).collect();
     });
-    let log = Log::of(&run.calls, &run.root, &Tree::new());
-    run.must_be(&log);
+    let log = log.continued(noon, &evening.calls, &evening.root);
+    evening.must_be(&log);
+    let told = agents.iter_mut().flat_map(|agent| std::mem::take(&mut agent.told)).collect();
     Recording { log, told, pages, crash: None }
+}
+
+fn work(daemon: &Daemon, agents: &mut [Agent], steps: usize) {
+    let address = daemon.address;
+    thread::scope(|scope| agents.iter_mut().for_each(|agent| drop(scope.spawn(move || agent.steps(address, steps)))));
+}
+
+/// Reads on in the feed while `work` goes on.
+fn followed(daemon: &Daemon, pages: &mut Vec<Page>, work: impl FnOnce()) {
+    let mut reader = Follower::default();
+    for page in &*pages {
+        reader.take(&page.body);
+    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let following = scope.spawn(|| reader.follow(daemon.address, || is_over.load(Ordering::Relaxed)));
+        work();
+        is_over.store(true, Ordering::Relaxed);
+        pages.extend(following.join().expect("a feed that a reader can follow"));
+    });
 }
 
 /// A daemon's life as strace wrote it down.
@@ -114,25 +133,26 @@ pub struct Run {
     pub root: PathBuf,
     /// What lay in the folder at its end.
     after: Tree,
+    home: Home,
 }
 
-/// What a daemon does on this folder while `work` goes on; then it is killed.
-pub fn record(home: Home, work: impl FnOnce(&Daemon)) -> Run {
+/// What a daemon does on this folder while `work` goes on, until `end` ends it.
+pub fn record(home: Home, end: fn(Daemon) -> Home, work: impl FnOnce(&Daemon)) -> Run {
     let root = fs::canonicalize(home.dir()).unwrap();
     let traces = tempfile::tempdir().unwrap();
     let file = traces.path().join("trace");
-    let mut daemon = Daemon::under(home, strace(&file));
+    let daemon = Daemon::under(home, strace(&file));
     work(&daemon);
-    let killed = format!("{} ", daemon.id());
-    daemon.kill9();
+    let ended = format!("{} ", daemon.id());
+    let home = end(daemon);
     // strace lives a moment longer than the daemon.
     let trace = until("the end of the trace", Duration::from_secs(30), || {
         let trace = fs::read_to_string(&file).unwrap();
         let mut last = trace.lines().rev().take_while(|line| line.contains("+++"));
-        (trace.ends_with('\n') && last.any(|line| line.starts_with(&killed))).then_some(trace)
+        (trace.ends_with('\n') && last.any(|line| line.starts_with(&ended))).then_some(trace)
     });
     let after = tree(&root);
-    Run { calls: trace::parse(&trace), root, after }
+    Run { calls: trace::parse(&trace), root, after, home }
 }
 
 impl Run {
