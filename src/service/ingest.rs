@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::media::disk;
 use crate::media::frames::{FramesFolder, UnnamedFrame};
 use crate::media::layout;
-use crate::store::{Announcement, FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
+use crate::store::{FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
 
 use super::sessions::SESSION_NOT_FOUND;
 use super::{Service, ServiceError};
@@ -43,7 +43,7 @@ enum Plan {
     /// It was a mere touch, and is held.
     Done(Ingested),
     /// It must be committed, with the picture where a detection would show it.
-    Commit(Frame, Option<(UnnamedFrame, FrameFile)>, Announcement),
+    Commit(Frame, Option<(UnnamedFrame, FrameFile)>),
 }
 
 impl Service {
@@ -58,12 +58,12 @@ impl Service {
             Ok((store.clone(), plan))
         });
         let (store, plan) = planned.await?;
-        let (frame, mut written, announced) = match plan {
+        let (frame, mut written) = match plan {
             Plan::Done(ingested) => return Ok(ingested),
-            Plan::Commit(frame, written, announced) => (frame, written, announced),
+            Plan::Commit(frame, written) => (frame, written),
         };
         let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
-        let ingested = store.write_announced(announced, move |tx| apply(tx, &frame, &mut written)).await;
+        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written)).await;
         if ingested.is_err()
             && let Some((session, file)) = file
         {
@@ -101,7 +101,6 @@ fn plan(
         }
         return Ok(Plan::Done(merge.counts));
     }
-    let announced = store.announce();
     let written = match (frames, picture) {
         (Some(frames), Some(jpeg)) if merge.counts.frame_saved => {
             let bytes = jpeg.bytes();
@@ -124,7 +123,7 @@ fn plan(
         _ => None,
     };
     // What is left of the picture need not be kept in memory while the writer is busy.
-    Ok(Plan::Commit(Frame { jpeg: None, ..frame }, written, announced))
+    Ok(Plan::Commit(Frame { jpeg: None, ..frame }, written))
 }
 
 fn apply(

@@ -46,7 +46,7 @@ pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
 pub use lock::is_in_use;
-pub use queue::{Announcement, Urgency};
+pub use queue::Urgency;
 pub use repair::{Mended, Mender, Picture};
 pub use schema::Identity;
 pub use shadow::check_pages;
@@ -193,19 +193,19 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.inner.writer.submit(Urgency::Urgent, None, change).await
+        self.inner.writer.submit(Urgency::Urgent, change).await
     }
 
-    /// [`Store::write`] of an ingest that was `announced`.
+    /// [`Store::write`] of an ingest.
     ///
     /// # Errors
     /// As [`Store::write`], and [`WriteError::Busy`] when the queue is full.
-    pub async fn write_announced<T, F>(&self, announced: Announcement, change: F) -> Result<T, WriteError>
+    pub async fn write_ingest<T, F>(&self, change: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.inner.writer.submit(Urgency::Ingest, Some(announced), change).await
+        self.inner.writer.submit(Urgency::Ingest, change).await
     }
 
     /// [`Store::write`] for a thread outside of tokio; waits for room in the queue.
@@ -250,12 +250,6 @@ impl Store {
     /// Returns when there may be something to take.
     pub async fn beaten(&self) {
         self.inner.shared.beaten_news.notified().await;
-    }
-
-    /// Tells the writer that an ingest is about to come, until the result is dropped: it may wait a
-    /// little to take both in one commit.
-    pub fn announce(&self) -> Announcement {
-        self.inner.writer.announce()
     }
 
     /// Changes that wait for the writer.

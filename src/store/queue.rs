@@ -1,8 +1,7 @@
 //! What waits for the writer thread.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -95,20 +94,6 @@ pub(super) struct Waiting {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     pub news: Condvar,
-    /// Ingests that are writing their frames and will be in the queue in a moment.
-    pub announced: AtomicUsize,
-}
-
-/// Says that an ingest is about to come, until it is dropped.
-pub struct Announcement(pub(super) Arc<Queue>);
-
-impl Drop for Announcement {
-    fn drop(&mut self) {
-        if self.0.announced.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let _waiting = self.0.lock();
-            self.0.news.notify_one();
-        }
-    }
 }
 
 impl Queue {

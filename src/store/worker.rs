@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::commit::Committer;
@@ -12,8 +11,6 @@ use super::{Shared, Transaction};
 
 /// Ingests taken into one transaction.
 const MAX_BATCH: usize = 256;
-/// Ingests wait no longer than this for others that are on their way.
-const MAX_GATHER: Duration = Duration::from_millis(10);
 /// How long a lazy change may wait for another commit to ride along with.
 const LAZY_WITHIN: Duration = Duration::from_secs(5);
 /// How often the reserve and the journal are looked after, and how often while the disk is full.
@@ -55,19 +52,13 @@ impl Worker {
         self.shared.reserve.renew();
         let mut upkeep = Instant::now() + UPKEEP_EVERY;
         let mut tombstones = Instant::now();
-        let mut gather = Duration::ZERO;
         loop {
             if Instant::now() >= tombstones {
                 tombstones = Instant::now() + TOMBSTONES_EVERY;
                 self.drop_tombstones();
             }
-            match self.next(upkeep.min(tombstones), gather) {
-                Round::Commit { jobs, all_touches } => {
-                    let begun = Instant::now();
-                    self.committer.commit(jobs, all_touches);
-                    // A commit that is shared is one that is saved: waiting pays for about as long as one takes.
-                    gather = begun.elapsed().min(MAX_GATHER);
-                }
+            match self.next(upkeep.min(tombstones)) {
+                Round::Commit { jobs, all_touches } => self.committer.commit(jobs, all_touches),
                 Round::Checkpoint => self.committer.checkpoint(),
                 Round::Stop { lazy } => {
                     self.committer.commit(lazy, true);
@@ -85,20 +76,11 @@ impl Worker {
         }
     }
 
-    /// Waits for something to do. `gather` is how long ingests wait for others that are announced.
-    fn next(&self, upkeep: Instant, gather: Duration) -> Round {
+    /// Waits for something to do.
+    fn next(&self, upkeep: Instant) -> Round {
         let mut waiting = self.queue.lock();
-        let mut gathering = None;
         loop {
             let now = Instant::now();
-            let is_alone = waiting.urgent.is_empty() && !waiting.ingest.is_empty() && waiting.ingest.len() < MAX_BATCH;
-            if is_alone && self.queue.announced.load(Ordering::Relaxed) > 0 {
-                let until = *gathering.get_or_insert(now + gather);
-                if now < until {
-                    waiting = self.queue.news.wait_timeout(waiting, until - now).unwrap_or_else(PoisonError::into_inner).0;
-                    continue;
-                }
-            }
             if std::mem::take(&mut waiting.is_ill) {
                 return Round::Heal;
             }

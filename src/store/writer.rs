@@ -1,7 +1,6 @@
 //! The writer thread's other end: changes go in, answers come out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::journal::Journal;
-use super::queue::{Announcement, Asked, Lazy, Queue, Urgency};
+use super::queue::{Asked, Lazy, Queue, Urgency};
 use super::worker::Worker;
 use super::{Shared, StoreError, Transaction, WriteError};
 
@@ -40,13 +39,12 @@ impl Writer {
         Ok(Self { queue, shared, thread: Mutex::new(Some(thread)) })
     }
 
-    pub async fn submit<T, F>(&self, urgency: Urgency, announced: Option<Announcement>, change: F) -> Result<T, WriteError>
+    pub async fn submit<T, F>(&self, urgency: Urgency, change: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let mut answer = self.push(urgency, change)?;
-        drop(announced);
         let patience = if urgency == Urgency::Ingest { INGEST_PATIENCE } else { URGENT_PATIENCE };
         loop {
             match tokio::time::timeout(patience, &mut answer).await {
@@ -98,11 +96,6 @@ impl Writer {
             waiting.lazy_since = Some(Instant::now());
             self.queue.news.notify_one();
         }
-    }
-
-    pub fn announce(&self) -> Announcement {
-        self.queue.announced.fetch_add(1, Ordering::Relaxed);
-        Announcement(Arc::clone(&self.queue))
     }
 
     /// Makes the thread look at the touches again.
