@@ -140,9 +140,11 @@ impl Trace {
             .spawn()
             .expect("strace runs");
         // Its first line says that it is attached.
-        let mut line = String::new();
-        BufReader::new(strace.stderr.take().expect("a pipe")).read_line(&mut line).expect("read");
+        let (mut line, mut said) = (String::new(), BufReader::new(strace.stderr.take().expect("a pipe")));
+        said.read_line(&mut line).expect("read");
         assert!(line.contains("attached"), "{line}");
+        // It tells of each new thread, and must not be killed for it.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Self { strace, output }
     }
 
