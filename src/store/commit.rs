@@ -64,6 +64,7 @@ impl Committer {
                 Err(Failure::OfStore(error)) => {
                     tracing::error!(%error, "a commit failed");
                     if matches!(error, StoreError::Gone) {
+                        self.shared.touches.postpone();
                         return self.give_up(jobs, || WriteError::Failed(error.to_string()));
                     }
                     let full = error.is_disk_full();
@@ -152,12 +153,14 @@ impl Committer {
         Ok(())
     }
 
-    /// Makes the database durable, so that the journal's room is free again.
-    pub fn checkpoint(&mut self) {
+    /// Makes the database durable, so that the journal's room is free again. Says whether it is.
+    pub fn checkpoint(&mut self) -> bool {
         if self.journal.is_empty() {
-            return;
+            return true;
         }
-        if let Err(error) = self.try_checkpoint() {
+        let done = self.try_checkpoint();
+        let is_done = done.is_ok();
+        if let Err(error) = done {
             tracing::error!(%error, "the database cannot be committed; the journal still holds what it lacks");
             if error.is_disk_full() {
                 self.shared.reserve.release();
@@ -166,6 +169,7 @@ impl Committer {
                 self.heal();
             }
         }
+        is_done
     }
 
     fn try_checkpoint(&mut self) -> Result<(), StoreError> {

@@ -104,44 +104,36 @@ impl Snapshot {
     /// The detection of `track` in the session at `at`.
     pub fn detection(&self, at: SessionKey, track: &TrackId) -> Result<Option<Detection>, StoreError> {
         let bytes = self.table(DETECTIONS)?.get((at.number, track.as_str()))?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        let (mut detection, _) = record::decode_detection(track.as_str(), bytes.value())?;
-        if let Some(touch) = self.held.get(&at).and_then(|touches| touches.get(track.as_str())) {
+        bytes.map(|bytes| self.shown(at, track.as_str(), bytes.value())).transpose()
+    }
+
+    /// The detection stored as `bytes`, as its held touches make it.
+    fn shown(&self, at: SessionKey, track: &str, bytes: &[u8]) -> Result<Detection, StoreError> {
+        let (mut detection, _) = record::decode_detection(track, bytes)?;
+        if let Some(touch) = self.held.get(&at).and_then(|touches| touches.get(track)) {
             touch.apply(&mut detection);
         }
-        Ok(Some(detection))
+        Ok(detection)
     }
 
     /// At most `limit` detections of the session at `at` behind `after`, by track.
     pub fn detections_behind(&self, at: SessionKey, after: Option<&TrackId>, limit: usize) -> Result<Vec<Detection>, StoreError> {
-        let touches = self.held.get(&at);
         let lowest = after.map_or(Bound::Included((at.number, "")), |after| Bound::Excluded((at.number, after.as_str())));
         let range = self.table(DETECTIONS)?.range::<(u64, &str)>((lowest, Bound::Excluded((at.number + 1, ""))))?;
         let mut detections = Vec::new();
         for entry in range.take(limit) {
             let (key, bytes) = entry?;
-            let (_, track) = key.value();
-            let (mut detection, _) = record::decode_detection(track, bytes.value())?;
-            if let Some(touch) = touches.and_then(|touches| touches.get(track)) {
-                touch.apply(&mut detection);
-            }
-            detections.push(detection);
+            detections.push(self.shown(at, key.value().1, bytes.value())?);
         }
         Ok(detections)
     }
 
     /// The detections of the session at `at`, by the last time they were seen.
     pub fn detections(&self, at: SessionKey) -> Result<Vec<Detection>, StoreError> {
-        let touches = self.held.get(&at);
         let mut detections = Vec::new();
         for entry in self.table(DETECTIONS)?.range((at.number, "")..(at.number + 1, ""))? {
             let (key, bytes) = entry?;
-            let (_, track) = key.value();
-            let (mut detection, _) = record::decode_detection(track, bytes.value())?;
-            if let Some(touch) = touches.and_then(|touches| touches.get(track)) {
-                touch.apply(&mut detection);
-            }
-            detections.push(detection);
+            detections.push(self.shown(at, key.value().1, bytes.value())?);
         }
         detections.sort_by_key(|detection| detection.last);
         Ok(detections)

@@ -16,6 +16,8 @@ const LAZY_WITHIN: Duration = Duration::from_secs(5);
 /// How often the reserve and the journal are looked after, and how often while the disk is full.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 const UPKEEP_WHILE_FULL_EVERY: Duration = Duration::from_millis(500);
+/// A checkpoint that failed, on a full disk say, is not tried again at once.
+const CHECKPOINT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often old tombstones are looked for, and how many are dropped in one commit.
 const TOMBSTONES_EVERY: Duration = Duration::from_secs(3600);
 const TOMBSTONES_AT_ONCE: usize = 1000;
@@ -25,6 +27,8 @@ pub struct Worker {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     committer: Committer,
+    /// No checkpoint is made for want of other work before this: the last one failed.
+    no_checkpoint_before: Instant,
 }
 
 enum Round {
@@ -44,7 +48,7 @@ enum Round {
 impl Worker {
     pub(super) fn new(queue: Arc<Queue>, shared: Arc<Shared>, journal: Journal) -> Self {
         let committer = Committer::new(Arc::clone(&queue), Arc::clone(&shared), journal);
-        Self { queue, shared, committer }
+        Self { queue, shared, committer, no_checkpoint_before: Instant::now() }
     }
 
     /// Works until the store is closed.
@@ -59,10 +63,15 @@ impl Worker {
             }
             match self.next(upkeep.min(tombstones)) {
                 Round::Commit { jobs, all_touches } => self.committer.commit(jobs, all_touches),
-                Round::Checkpoint => self.committer.checkpoint(),
+                Round::Checkpoint => {
+                    if !self.committer.checkpoint() {
+                        self.no_checkpoint_before = Instant::now() + CHECKPOINT_AGAIN_AFTER;
+                    }
+                }
                 Round::Stop { lazy } => {
                     self.committer.commit(lazy, true);
-                    return self.committer.checkpoint();
+                    self.committer.checkpoint();
+                    return;
                 }
                 Round::Heal => self.committer.heal(),
                 Round::Upkeep => {}
@@ -97,7 +106,7 @@ impl Worker {
             if upkeep <= now {
                 return Round::Upkeep;
             }
-            if self.committer.journal.is_filling() {
+            if self.committer.journal.is_filling() && now >= self.no_checkpoint_before {
                 return Round::Checkpoint;
             }
             let until = [touches_due, lazy_due].into_iter().flatten().fold(upkeep, Instant::min);
