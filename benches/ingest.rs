@@ -2,7 +2,7 @@
 //! connections, rounds of both in turn. The limit is what the same number of threads reach that do
 //! nothing but write one file and one log record, both `fdatasync`ed, for each "request".
 //!
-//! `cargo bench --bench ingest [-- --seconds N]` (of each round, 0.5)
+//! `cargo bench --bench ingest [-- --seconds N --scene NAME --connections N]` (seconds of each round, 0.5)
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
@@ -21,14 +21,18 @@ const ROUNDS: usize = 8;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let seconds =
-        arguments.iter().position(|word| word == "--seconds").map_or(0.5, |at| arguments[at + 1].parse().expect("a number"));
+    let option = |name: &str| arguments.iter().position(|word| word == name).map(|at| arguments[at + 1].as_str());
+    let seconds = option("--seconds").map_or(0.5, |value| value.parse().expect("a number"));
+    let only: Option<usize> = option("--connections").map(|value| value.parse().expect("a number"));
     let length = Duration::from_secs_f64(seconds);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let daemon = Daemon::start(folder.path());
     println!("scene      conns  disk/s ingest/s  ratio  p50 µs  p99 µs");
     for (name, scene) in [("new", Scene::New), ("improving", Scene::Improving), ("steady", Scene::Steady)] {
-        for connections in [1, 8, 32] {
+        if option("--scene").is_some_and(|only| only != name) {
+            continue;
+        }
+        for connections in [1, 8, 32].into_iter().filter(|connections| only.is_none_or(|only| only == *connections)) {
             let mut disk = Vec::new();
             let mut rates = Vec::new();
             let mut times = Vec::new();

@@ -41,6 +41,25 @@ impl Folder {
         Ok(mkdirat(&*self.0, name, Mode::from_raw_mode(0o777))?)
     }
 
+    /// The folder called `name` in this one, made where it is missing.
+    pub fn make_or_open(&self, name: &str) -> io::Result<Self> {
+        match self.make(name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.folder(name),
+        }
+    }
+
+    /// Deletes all files in it.
+    pub fn sweep(&self) -> io::Result<()> {
+        for name in self.names()? {
+            match self.delete(name.as_c_str()) {
+                Err(error) if error.kind() != io::ErrorKind::IsADirectory => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the file called `name`, which must not be there.
     pub fn create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

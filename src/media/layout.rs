@@ -3,7 +3,7 @@
 //! ```text
 //! <frames>/<session id>/<capture>-<unique>.jpg   a frame; the name is never used twice
 //! <frames>/\store                                the UUID of the store that the folder is paired with
-//! <frames>/\tmp/                                 frames being written; swept at start
+//! <frames>/\tmp/0/ … 63/                         frames being written; swept at start
 //! <frames>/<session id>/\session.ndjson          a closed session's records, for the loss of the database
 //! <frames>/\sidecars                             how far these follow the change feed
 //! <frames>/\quarantine/<session id>/…            files that no row names, put there by `repair`
@@ -41,11 +41,6 @@ pub const SIDECAR: &str = "\\session.ndjson";
 /// The file that pairs a frames folder with a store.
 pub fn frames_marker(frames: &Path) -> PathBuf {
     frames.join(FRAMES_MARKER)
-}
-
-/// The folder of frames that are being written.
-pub fn frames_temporary(frames: &Path) -> PathBuf {
-    frames.join(FRAMES_TEMPORARY)
 }
 
 /// The folder of a session's frames.

@@ -149,7 +149,8 @@ impl<'a> Checker<'a> {
                 assert!(name.starts_with(&format!("{}/", picture.frame.session)), "{name} is another session's");
                 picture.is_open || self.shown.contains(name)
             };
-            let temporary = fs::read_dir(format!("{}/\\tmp", self.daemon.frames_dir().display())).map_or(0, Iterator::count);
+            let lanes = fs::read_dir(format!("{}/\\tmp", self.daemon.frames_dir().display())).into_iter().flatten().flatten();
+            let temporary: usize = lanes.map(|lane| fs::read_dir(lane.path()).map_or(1, Iterator::count)).sum();
             let unnamed = found.iter().filter(|(name, _)| !self.shown.contains(name)).count();
             (temporary == 0 && unnamed <= most_unnamed && found.iter().all(is_explained)).then_some(())
         };
