@@ -1,5 +1,6 @@
 //! The use cases, one file each. They know the store and the files, and nothing of HTTP.
 
+mod activity;
 pub mod backup;
 pub mod beaten;
 pub mod catalogue;
@@ -11,12 +12,16 @@ pub mod hooks;
 pub mod import;
 pub mod ingest;
 mod line;
+pub mod orphans;
 pub mod pairing;
+mod placing;
 pub mod rebuild;
+pub mod recordings;
 pub mod repair;
 pub mod restore;
 pub mod sessions;
 pub mod sidecars;
+pub mod summary;
 pub mod tracks;
 pub mod verify;
 pub mod whole;
@@ -27,13 +32,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::domain::record_path::RecordPath;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::runtime::clock::Clock;
 use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
 
+use activity::Activity;
 use pairing::PairingState;
+use recordings::RecordingsState;
 
 /// While the store is being opened or healed, an ingest waits so long …
 const INGEST_PATIENCE: Duration = Duration::from_secs(2);
@@ -55,6 +64,18 @@ pub struct Settings {
     pub has_central_database: bool,
     /// `[frames] sidecar_delay_sec`.
     pub sidecar_delay: Duration,
+    /// `[mediamtx] record_path`.
+    pub record_paths: Vec<RecordPath>,
+    /// `[mediamtx] time_zone`, or the system's.
+    pub zone: Zone,
+    /// `[mediamtx] settle_ms`.
+    pub settle: Duration,
+    /// `[mediamtx] playback_base_url`.
+    pub playback_base_url: String,
+    /// `[playback] extra_seconds`.
+    pub extra: Duration,
+    /// `[sessions] idle_close_sec`; `None` is never.
+    pub idle_close: Option<Duration>,
 }
 
 /// The use cases. Cheap to clone.
@@ -71,6 +92,8 @@ struct Inner {
     /// None until the store is open.
     store: watch::Sender<Option<Store>>,
     pairing: PairingState,
+    activity: Activity,
+    recordings: RecordingsState,
     /// Fires when the daemon stops, so that nobody goes on waiting.
     stopping: watch::Sender<bool>,
 }
@@ -149,6 +172,8 @@ impl Service {
                 tracks,
                 store: watch::Sender::new(None),
                 pairing: PairingState::default(),
+                activity: Activity::default(),
+                recordings: RecordingsState::default(),
                 stopping: watch::Sender::new(false),
             }),
         }
