@@ -6,9 +6,11 @@ pub mod frame;
 pub mod ids;
 pub mod invalid;
 pub mod query;
+pub mod record_path;
 pub mod segment;
 pub mod session;
 pub mod time;
 pub mod wire;
+pub mod zone;
 
 pub use invalid::Invalid;
