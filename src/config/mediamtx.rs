@@ -20,8 +20,8 @@ pub struct MediaMtx {
     pub preroll: Duration,
     /// Its `recordPath` patterns; none where recordings are known by hooks alone.
     pub record_paths: Vec<RecordPath>,
-    /// The zone of times in file names; the system's where it is not given.
-    pub time_zone: Option<Zone>,
+    /// IANA name of the zone of times in file names; the system's where it is not given.
+    pub time_zone: Option<String>,
     /// How often all recordings are looked at, whatever the system told.
     pub scan_interval: Duration,
     /// How much longer than two parts a file may be silent and still count as being written.
@@ -47,7 +47,9 @@ impl MediaMtx {
         let record_paths = reader.one_or_more(SECTION, "record_path", "a pattern such as ./recordings/%path/%Y-%m-%d_%H-%M-%S-%f", |text| {
             RecordPath::parse(text).map_err(|invalid| invalid.0)
         });
-        let time_zone = reader.optional_parsed(SECTION, "time_zone", |text| Zone::named(text).map_err(|invalid| invalid.0));
+        let time_zone = reader.optional_parsed(SECTION, "time_zone", |text| {
+            Zone::named(text).map(|_| text.to_owned()).map_err(|invalid| invalid.0)
+        });
         let scan_interval_sec = reader.integer(SECTION, "scan_interval_sec", 300, 1..=86_400);
         let settle_ms = reader.integer(SECTION, "settle_ms", 1000, 0..=600_000);
         Self {

@@ -16,6 +16,7 @@ mod health;
 mod hooks;
 pub mod ingest;
 pub mod query;
+mod recordings;
 mod refusal;
 pub mod reply;
 mod routes;

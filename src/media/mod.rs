@@ -2,9 +2,12 @@
 
 pub mod beneath;
 pub mod disk;
+pub mod fmp4;
 pub mod frames;
 pub mod generations;
 pub mod layout;
+pub mod mpegts;
+pub mod recordings;
 pub mod restoring;
 pub mod sidecars;
 pub mod tape;

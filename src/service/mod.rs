@@ -103,6 +103,8 @@ struct Inner {
 pub enum ServiceError {
     /// What was asked for is not there; the sentence for the client.
     NotFound(&'static str),
+    /// More is asked for than one answer can hold; the sentence for the client.
+    TooMuch(&'static str),
     /// Come again.
     Busy,
     /// The disk is full.
@@ -118,7 +120,7 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(sentence) => f.write_str(sentence),
+            Self::NotFound(sentence) | Self::TooMuch(sentence) => f.write_str(sentence),
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),

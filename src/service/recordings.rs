@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::domain::coverage::{Coverage, Placed, cover};
+use crate::domain::coverage::{Cause, Coverage, Placed, cover};
 use crate::domain::ids::SessionId;
 use crate::domain::query::Window;
 use crate::domain::record_path::{Named, NamedStart, RecordPath};
@@ -21,6 +21,8 @@ use super::placing::{place, window_of};
 use super::sessions::SESSION_NOT_FOUND;
 use super::{Service, ServiceError};
 
+/// The most segments of one answer.
+pub const MAX_SEGMENTS: usize = 10_000;
 /// Parts are so long where a file does not say: MediaMTX's default.
 const PART_MICROS: i64 = 1_000_000;
 /// Two of a path's segments that lie so close follow each other.
@@ -98,6 +100,11 @@ impl Service {
         i64::try_from(self.inner.settings.preroll.as_micros()).unwrap_or(i64::MAX)
     }
 
+    /// Where MediaMTX's playback server answers.
+    pub fn playback_base_url(&self) -> &str {
+        &self.inner.settings.playback_base_url
+    }
+
     /// Notes how the watching goes.
     pub fn set_watching(&self, change: impl FnOnce(&mut Watching)) {
         change(&mut self.inner.recordings.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -138,7 +145,7 @@ impl Service {
         let Some(named) = pattern.read(below) else { return Ok(Look::Foreign) };
         let known = ledger.segment(&named.path, below)?;
         if let Some(known) = known
-            && Facts { bytes: known.bytes, modified_nanos: known.modified_nanos } == facts
+            && (known.bytes, known.modified_nanos) == (facts.bytes, facts.modified_nanos)
             && !matches!(known.state, State::Live | State::Deleted)
         {
             return Ok(Look::Known(known));
@@ -211,7 +218,7 @@ impl Service {
                 from: start.plus_micros(-NEIGHBOURLY_MICROS),
                 to: start.plus_micros(duration.saturating_add(NEIGHBOURLY_MICROS)),
             };
-            let segments = ledger.segments_within(&named.path, around).unwrap_or_default();
+            let segments = ledger.segments_within(&named.path, around, 100).unwrap_or_default();
             segments.iter().any(|other| {
                 let touches = |a: Timestamp, b: Timestamp| (a.micros() - b.micros()).abs() <= NEIGHBOURLY_MICROS;
                 !other.is_hearsay() && (touches(other.end, start) || touches(other.start, start.plus_micros(duration)))
@@ -261,17 +268,30 @@ impl Service {
     }
 
     fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
-        let mut segments = snapshot.segments_within(path, window)?;
+        let mut segments = snapshot.segments_within(path, window, MAX_SEGMENTS + 1)?;
+        if segments.len() > MAX_SEGMENTS {
+            return Err(ServiceError::TooMuch("The window holds more than 10000 segments: ask for a shorter one"));
+        }
         for segment in segments.iter_mut().filter(|segment| segment.state == State::Live) {
             // It grows by the second: the file itself knows best.
             if let Some(now) = self.find(snapshot, segment)? {
                 *segment = now;
             }
         }
-        segments.retain(|segment| segment.end > window.from || segment.start >= window.from);
         segments.sort_by_key(|segment| segment.start);
-        let placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
-        let coverage = cover(&placed, window.from, window.to);
+        let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
+        // What lies beside the window tells why there is a gap at its ends.
+        let beside = [snapshot.segment_before(path, window.from)?, snapshot.segment_after(path, window.to)?];
+        placed.extend(beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed));
+        let mut coverage = cover(&placed, window.from, window.to);
+        if let Some(last) = coverage.gaps.last_mut().filter(|gap| gap.end == window.to && gap.cause == Cause::NoRecording) {
+            // The next file appears with its first part.
+            let is_fresh = self.now().micros() - last.start.micros() < self.silence_micros(None);
+            let follows = placed.iter().any(|one| one.end == last.start && one.state == State::Complete);
+            if is_fresh && follows {
+                last.cause = Cause::NotYet;
+            }
+        }
         let playable = self.playable(snapshot, path, &coverage)?;
         Ok(Recorded { path: path.to_owned(), window, coverage, segments, playable })
     }
@@ -293,7 +313,7 @@ impl Service {
         let mut playable: Vec<Window> = Vec::new();
         for span in &coverage.spans {
             let wide = Window { from: span.start.plus_micros(-extra), to: span.end.plus_micros(extra) };
-            let mut segments = snapshot.segments_within(path, wide)?;
+            let mut segments = snapshot.segments_within(path, wide, usize::MAX)?;
             // MediaMTX's playback server knows nothing of MPEG-TS.
             segments.retain(|segment| {
                 !matches!(segment.state, State::Unreadable | State::Deleted) && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
@@ -346,7 +366,7 @@ fn unreadable(path: String, below: &str, start: Timestamp, facts: Facts, reason:
     }
 }
 
-fn placed(segment: &Segment) -> Placed {
+pub(super) fn placed(segment: &Segment) -> Placed {
     let stream = segment.stream.map(|stream| (stream.id, stream.number, stream.dts_nanos, stream.ntp_nanos));
     Placed { start: segment.start, end: segment.end, state: segment.state, stream }
 }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use redb::ReadableTable;
 
 use crate::domain::query::Window;
-use crate::domain::segment::{Segment, State};
+use crate::domain::segment::Segment;
 use crate::domain::time::Timestamp;
 
 use super::sessions::length_class;
@@ -47,7 +47,7 @@ impl Transaction<'_> {
     /// The segments of `path` that reach into `window`, by start.
     pub fn segments_within(&self, path: &str, window: Window) -> Result<Vec<Segment>, StoreError> {
         let mut segments = Vec::new();
-        for file in files_within(&*self.segments_by_time, path, window)? {
+        for file in files_within(&*self.segments_by_time, path, window, usize::MAX)? {
             segments.extend(self.segment(path, &file)?);
         }
         Ok(segments)
@@ -60,7 +60,7 @@ impl Transaction<'_> {
         let (mut earliest, mut latest): (Option<i64>, Option<i64>) = (None, None);
         for class in classes(table, path)? {
             let longest = longest(class);
-            let range = |lowest: i64, highest: i64| table.range::<RawSegmentKey>((path, class, lowest, "")..(path, class, highest, ""));
+            let range = |lowest: i64, highest: i64| table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, highest, ""));
             for entry in range(from.saturating_sub(longest), to)? {
                 let (key, end) = entry?;
                 let start = key.value().2;
@@ -151,7 +151,7 @@ fn longest(class: u8) -> i64 {
 fn classes(table: &impl ReadableTable<RawSegmentKey, i64>, path: &str) -> Result<Vec<u8>, StoreError> {
     let mut classes = Vec::new();
     let mut next = 0;
-    while let Some(entry) = table.range::<RawSegmentKey>((path, next, i64::MIN, "")..=(path, u8::MAX, i64::MAX, ""))?.next() {
+    while let Some(entry) = table.range::<(&str, u8, i64, &str)>((path, next, i64::MIN, "")..=(path, u8::MAX, i64::MAX, ""))?.next() {
         let class = entry?.0.value().1;
         classes.push(class);
         let Some(higher) = class.checked_add(1) else { break };
@@ -160,16 +160,21 @@ fn classes(table: &impl ReadableTable<RawSegmentKey, i64>, path: &str) -> Result
     Ok(classes)
 }
 
-/// Files of the segments of `path` that reach into `window`, by start. One without a picture does where its start lies in it.
-fn files_within(table: &impl ReadableTable<RawSegmentKey, i64>, path: &str, window: Window) -> Result<Vec<String>, StoreError> {
+/// Files of the segments of `path` that reach into `window`, by start, or `limit` of them. One without a picture does where its start lies in it.
+fn files_within(
+    table: &impl ReadableTable<RawSegmentKey, i64>,
+    path: &str,
+    window: Window,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
     let (from, to) = (window.from.micros(), window.to.micros());
     let mut files = Vec::new();
     for class in classes(table, path)? {
         let lowest = from.saturating_sub(longest(class));
-        for entry in table.range::<RawSegmentKey>((path, class, lowest, "")..(path, class, to, ""))? {
+        for entry in table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, to, ""))? {
             let (key, end) = entry?;
             let (_, _, start, file) = key.value();
-            if end.value() > from || start >= from {
+            if files.len() < limit && (end.value() > from || start >= from) {
                 files.push((start, file.to_owned()));
             }
         }
@@ -185,11 +190,11 @@ impl Snapshot {
         bytes.map(|bytes| record::decode_segment(path, file, bytes.value())).transpose()
     }
 
-    /// The segments of `path` that reach into `window`, by start.
-    pub fn segments_within(&self, path: &str, window: Window) -> Result<Vec<Segment>, StoreError> {
+    /// The segments of `path` that reach into `window`, by start; at most `limit`.
+    pub fn segments_within(&self, path: &str, window: Window, limit: usize) -> Result<Vec<Segment>, StoreError> {
         let segments = self.table(SEGMENTS)?;
         let mut found = Vec::new();
-        for file in files_within(&self.table(SEGMENTS_BY_TIME)?, path, window)? {
+        for file in files_within(&self.table(SEGMENTS_BY_TIME)?, path, window, limit)? {
             if let Some(bytes) = segments.get((path, file.as_str()))? {
                 found.push(record::decode_segment(path, &file, bytes.value())?);
             }
@@ -197,26 +202,40 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The last segment of `path` that began before `at` and is not gone.
+    /// The last segment of `path` that ended by `at`, as far as the next longer ones tell.
     pub fn segment_before(&self, path: &str, at: Timestamp) -> Result<Option<Segment>, StoreError> {
-        let (table, segments) = (self.table(SEGMENTS_BY_TIME)?, self.table(SEGMENTS)?);
-        let mut newest: Option<Segment> = None;
+        let table = self.table(SEGMENTS_BY_TIME)?;
+        let mut last: Option<(i64, i64, String)> = None;
         for class in classes(&table, path)? {
-            for entry in table.range::<RawSegmentKey>((path, class, i64::MIN, "")..(path, class, at.micros(), ""))?.rev() {
-                let key = entry?.0;
+            for entry in table.range::<(&str, u8, i64, &str)>((path, class, i64::MIN, "")..(path, class, at.micros(), ""))?.rev() {
+                let (key, end) = entry?;
                 let (_, _, start, file) = key.value();
-                if newest.as_ref().is_some_and(|newest| newest.start.micros() >= start) {
-                    break;
-                }
-                let Some(bytes) = segments.get((path, file))? else { continue };
-                let segment = record::decode_segment(path, file, bytes.value())?;
-                if !matches!(segment.state, State::Deleted | State::Unreadable) {
-                    newest = Some(segment);
+                if end.value() > start && end.value() <= at.micros() {
+                    last = last.max(Some((end.value(), start, file.to_owned())));
                     break;
                 }
             }
         }
-        Ok(newest)
+        last.map_or(Ok(None), |(.., file)| self.segment(path, &file))
+    }
+
+    /// The first segment of `path` that began at `at` or later.
+    pub fn segment_after(&self, path: &str, at: Timestamp) -> Result<Option<Segment>, StoreError> {
+        let table = self.table(SEGMENTS_BY_TIME)?;
+        let mut first: Option<(i64, String)> = None;
+        for class in classes(&table, path)? {
+            for entry in table.range::<(&str, u8, i64, &str)>((path, class, at.micros(), "")..=(path, class, i64::MAX, ""))? {
+                let (key, end) = entry?;
+                let (_, _, start, file) = key.value();
+                if end.value() > start {
+                    if first.as_ref().is_none_or(|(known, _)| start < *known) {
+                        first = Some((start, file.to_owned()));
+                    }
+                    break;
+                }
+            }
+        }
+        first.map_or(Ok(None), |(_, file)| self.segment(path, &file))
     }
 
     /// Paths that have segments.

@@ -4,7 +4,7 @@ use redb::{Key, ReadOnlyTable, Value};
 
 use super::super::feed::Entity;
 use super::super::segments::time_key;
-use super::super::tables::{BEATEN_FRAMES, DETECTIONS, FEED, FRAMES, RawSegmentKey, SEGMENTS, SEGMENTS_BY_TIME};
+use super::super::tables::{BEATEN_FRAMES, DETECTIONS, FEED, FRAMES, SEGMENTS, SEGMENTS_BY_TIME};
 use super::super::{StoreError, record};
 use super::{After, Look, Next, behind, reason};
 use crate::domain::ids::{SessionId, TrackId};
@@ -114,7 +114,7 @@ impl Look<'_> {
             After::Segment(path, class, start, file) => Some((path.as_str(), *class, *start, file.as_str())),
             _ => None,
         };
-        for entry in self.snapshot.table(SEGMENTS_BY_TIME)?.range::<RawSegmentKey>(behind(after))? {
+        for entry in self.snapshot.table(SEGMENTS_BY_TIME)?.range::<(&str, u8, i64, &str)>(behind(after))? {
             let (key, _) = entry?;
             let (path, class, start, file) = key.value();
             // One that cannot be read is told of where segments are looked at.
