@@ -5,6 +5,7 @@ pub mod detection;
 pub mod frame;
 pub mod ids;
 pub mod invalid;
+pub mod measured;
 pub mod query;
 pub mod record_path;
 pub mod segment;
