@@ -1,4 +1,4 @@
-//! Only files: frames and tracks below their folders. Every path is made in [`layout`].
+//! Only files: frames and tracks below their folders, whose every path is made in [`layout`], and MediaMTX's recordings.
 
 pub mod beneath;
 pub mod disk;
@@ -10,6 +10,7 @@ pub mod mpegts;
 pub mod recordings;
 pub mod restoring;
 pub mod sidecars;
+pub mod source;
 pub mod tape;
 pub mod tracks;
 pub mod walk;

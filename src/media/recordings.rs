@@ -5,11 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::domain::measured::Measured;
+use crate::domain::measured::{Measured, Unmeasurable};
 use crate::domain::record_path::Format;
 
-use super::fmp4::{self, Unmeasurable};
-use super::{beneath, mpegts};
+use super::{beneath, fmp4, mpegts};
 
 /// What tells whether a file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
