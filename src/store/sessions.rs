@@ -7,6 +7,7 @@ use redb::ReadableTable as _;
 use crate::domain::ids::SessionId;
 use crate::domain::query::{Page, SessionKey, SessionQuery, Status, Window};
 use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
 
 use super::feed::Entity;
 use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
@@ -109,9 +110,9 @@ impl Transaction<'_> {
     }
 
     /// The open sessions of `device` on `path` that began before `before`.
-    pub fn open_sessions_of(&self, device: &str, path: &str, before: SessionKey) -> Result<Vec<(SessionKey, Session)>, StoreError> {
+    pub fn open_sessions_of(&self, device: &str, path: &str, before: Timestamp) -> Result<Vec<(SessionKey, Session)>, StoreError> {
         let mut found = Vec::new();
-        for entry in self.open_sessions.range(..raw(before))? {
+        for entry in self.open_sessions.range(..(before.micros(), 0))? {
             let at = key(entry?.0.value());
             let Some((session, _)) = self.stored_session(at)? else { continue };
             if session.device_id == device && session.path == path {
