@@ -6,6 +6,7 @@ pub mod fmp4;
 pub mod frames;
 pub mod generations;
 pub mod layout;
+pub mod mpegts;
 pub mod restoring;
 pub mod sidecars;
 pub mod source;
