@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::config::{Config, Loaded, LogFormat};
 use crate::http::{self, Api, Listener, Server};
 use crate::media::frames::FramesFolder;
+use crate::media::spool::Spool;
 use crate::media::tracks::TracksFolder;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::telemetry::{self, Format};
-use crate::runtime::{limits, shutdown};
+use crate::runtime::{folders, limits, shutdown};
 use crate::service::{self, Service};
 use crate::store::Store;
 
@@ -53,9 +54,15 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let (host, port) = (config.server.host.as_str(), config.server.port);
     // The port first: requests that come while the store is being opened wait for it.
-    let listener = Listener::bind(host, port).await.map_err(|error| {
+    let mut listener = Listener::bind(host, port).await.map_err(|error| {
         format!("Port {port} of {host} cannot be listened on: {error}; is it taken? See [server] host and port.")
     })?;
+    if let Some(socket) = &config.server.unix_socket {
+        if let Some(folder) = socket.parent() {
+            folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
+        }
+        listener.listen_at(socket).await?;
+    }
     let address = listener.address().map_err(|error| error.to_string())?;
     let max_connections = limits::fit_descriptors(config.server.max_connections);
     warn(loaded, address.ip(), max_connections);
@@ -79,7 +86,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         "session-store {} is ready; try: curl http://{address}/health",
         env!("CARGO_PKG_VERSION")
     );
-    let background = tokio::spawn(background(service.clone()));
+    let background = tokio::spawn(background(service.clone(), Spool::new(config.mediamtx.spool_path.clone())));
 
     let mut stop = stop;
     // The sender lives as long as the process.
@@ -96,8 +103,13 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
 }
 
 /// What runs behind the open port.
-async fn background(service: Service) {
-    tokio::join!(service.watch_frames(), service.delete_beaten_frames(), service.write_sidecars());
+async fn background(service: Service, spool: Spool) {
+    tokio::join!(
+        service.watch_frames(),
+        service.delete_beaten_frames(),
+        service.write_sidecars(),
+        service.take_spooled_hooks(spool)
+    );
 }
 
 fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {

@@ -1,5 +1,6 @@
 //! `[mediamtx]`: the recorder and its hooks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Reader;
@@ -15,6 +16,8 @@ pub struct MediaMtx {
     pub segment_duration_sec: u32,
     /// How long before a session's start its video may begin.
     pub preroll: Duration,
+    /// Where hooks wait that found no daemon.
+    pub spool_path: PathBuf,
 }
 
 const SECTION: &str = "mediamtx";
@@ -33,11 +36,13 @@ impl MediaMtx {
         reader.mask_user_info(SECTION, "playback_base_url");
         let segment_duration_sec = reader.integer(SECTION, "segment_duration_sec", 300, 1..=86_400);
         let preroll_sec = reader.integer(SECTION, "preroll_sec", 10, 0..=3600);
+        let spool_path = reader.text(SECTION, "spool_path", "data/spool");
         Self {
             hook_token,
             playback_base_url,
             segment_duration_sec: u32::try_from(segment_duration_sec).unwrap_or_default(),
             preroll: Duration::from_secs(preroll_sec.unsigned_abs()),
+            spool_path: PathBuf::from(spool_path),
         }
     }
 }

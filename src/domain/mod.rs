@@ -3,6 +3,7 @@
 pub mod bbox;
 pub mod detection;
 pub mod frame;
+pub mod hook;
 pub mod ids;
 pub mod invalid;
 pub mod query;

@@ -15,12 +15,14 @@ mod frames;
 mod health;
 mod hooks;
 pub mod ingest;
+mod listener;
 pub mod query;
 mod refusal;
 pub mod reply;
 mod routes;
 mod server;
 mod sessions;
+mod stream;
 mod tracks;
 mod verify;
 pub mod wire;
@@ -34,7 +36,8 @@ use crate::config::CorsOrigins;
 use crate::service::Service;
 
 pub use changes::FEED_NEXT;
-pub use server::{Listener, Server};
+pub use listener::Listener;
+pub use server::Server;
 
 /// What the HTTP side needs to know of the configuration.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ pub mod generations;
 pub mod layout;
 pub mod restoring;
 pub mod sidecars;
+pub mod spool;
 pub mod tape;
 pub mod tracks;
 pub mod walk;

@@ -22,12 +22,21 @@ pub struct SegmentComplete {
     pub said: Said,
 }
 
+/// A hook of a segment that was begun, valid.
+#[derive(Debug, Clone)]
+pub struct SegmentCreated {
+    /// MediaMTX's path.
+    pub path: String,
+    /// The segment's file.
+    pub file: String,
+    /// When it was told, about a second after its first picture.
+    pub event: Option<Timestamp>,
+}
+
 impl Service {
     /// The stream of `path` was published at `event`. Returns the path's newest open session, if any.
     pub async fn published(&self, path: String, event: Timestamp) -> Result<Option<SessionId>, ServiceError> {
-        let query = SessionQuery { path: Some(path), status: Some(Status::Open), ..SessionQuery::default() };
-        let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
-        let Some(Session { id, .. }) = newest.into_iter().next() else { return Ok(None) };
+        let Some(id) = self.newest_open(path).await? else { return Ok(None) };
         let offset = self.inner.settings.start_offset_ms;
         self.write(move |tx| {
             // It may have been closed since it was found.
@@ -42,6 +51,17 @@ impl Service {
             Ok(Some(id.clone()))
         })
         .await
+    }
+
+    /// A segment was begun. Returns the path's newest open session, if any.
+    pub async fn segment_created(&self, hook: SegmentCreated) -> Result<Option<SessionId>, ServiceError> {
+        self.newest_open(hook.path).await
+    }
+
+    async fn newest_open(&self, path: String) -> Result<Option<SessionId>, ServiceError> {
+        let query = SessionQuery { path: Some(path), status: Some(Status::Open), ..SessionQuery::default() };
+        let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
+        Ok(newest.into_iter().next().map(|session| session.id))
     }
 
     /// A segment was finished. Returns the newest session that it belongs to, if any.

@@ -17,6 +17,7 @@ pub mod repair;
 pub mod restore;
 pub mod sessions;
 pub mod sidecars;
+mod spool;
 pub mod tracks;
 pub mod verify;
 pub mod whole;
