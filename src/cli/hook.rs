@@ -32,7 +32,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// stream goes, and a stop of the system kills it.
 const SPOOL_AFTER: Duration = Duration::from_secs(1);
 /// The command has ended by then, even where the disk hangs.
-const END_WITHIN: Duration = Duration::from_millis(5800);
+const END_WITHIN: Duration = Duration::from_millis(5700);
+/// Nobody has to hear what it says.
+const SAY_WITHIN: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -47,16 +49,18 @@ pub fn run(arguments: &Arguments, file: Option<&Path>) -> ExitCode {
     let (kind, file) = (arguments.kind.clone(), file.map(Path::to_owned));
     let (ended, end) = mpsc::channel();
     let work = move || {
-        if let Err(sentence) = tell(kind.as_deref(), file.as_deref(), event) {
-            eprintln!("session-store hook: {sentence}");
-        }
         // The other end is there until the process is not.
-        let _ = ended.send(());
+        let _ = ended.send(tell(kind.as_deref(), file.as_deref(), event));
     };
     // Reading a configuration, finding an address and writing a file may each hang: then the thread is left behind.
-    match std::thread::Builder::new().name("hook".into()).spawn(work) {
-        Ok(_) => drop(end.recv_timeout(END_WITHIN)),
-        Err(error) => eprintln!("session-store hook: no thread can be started, and the hook is lost: {error}"),
+    let sentence = match std::thread::Builder::new().name("hook".into()).spawn(work) {
+        Ok(_) => end
+            .recv_timeout(END_WITHIN)
+            .unwrap_or_else(|_| Err("something hangs, the disk perhaps; the hook may be lost.".to_owned())),
+        Err(error) => Err(format!("no thread can be started, and the hook is lost: {error}.")),
+    };
+    if let Err(sentence) = sentence {
+        say(sentence);
     }
     ExitCode::SUCCESS
 }
@@ -209,6 +213,18 @@ impl Kept<'_> {
         if let Some(name) = self.name.take() {
             let _ = self.spool.delete(&name);
         }
+    }
+}
+
+/// Says it on standard error, which is MediaMTX's: nobody may read it any more, and then writing hangs.
+fn say(sentence: String) {
+    let (ended, end) = mpsc::channel();
+    let said = std::thread::Builder::new().spawn(move || {
+        eprintln!("session-store hook: {sentence}");
+        let _ = ended.send(());
+    });
+    if said.is_ok() {
+        let _ = end.recv_timeout(SAY_WITHIN);
     }
 }
 

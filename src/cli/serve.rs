@@ -62,6 +62,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
             folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
         }
         listener.listen_at(socket).await?;
+        tracing::info!("listening at {} too", socket.display());
     }
     let address = listener.address().map_err(|error| error.to_string())?;
     let max_connections = limits::fit_descriptors(config.server.max_connections);
