@@ -54,17 +54,12 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let (host, port) = (config.server.host.as_str(), config.server.port);
     // The port first: requests that come while the store is being opened wait for it.
-    let mut listener = Listener::bind(host, port).await.map_err(|error| {
+    let listener = Listener::bind(host, port).await.map_err(|error| {
         format!("Port {port} of {host} cannot be listened on: {error}; is it taken? See [server] host and port.")
     })?;
-    if let Some(socket) = &config.server.unix_socket {
-        if let Some(folder) = socket.parent() {
-            folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
-        }
-        listener.listen_at(socket).await?;
-        tracing::info!("listening at {} too", socket.display());
-    }
     let address = listener.address().map_err(|error| error.to_string())?;
+    let mut listeners = vec![listener];
+    listeners.extend(listen_at_socket(config).await?);
     let max_connections = limits::fit_descriptors(config.server.max_connections);
     warn(loaded, address.ip(), max_connections);
 
@@ -74,7 +69,9 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     let service = Service::new(service_settings(config), frames, tracks, Arc::clone(&clock));
     let api = Arc::new(Api::new(service.clone(), http_settings(config, max_connections), telemetry::lost_records));
     let (ended, end) = tokio::sync::watch::channel(false);
-    let serving = tokio::spawn(Server::new(api).serve(listener, end, DRAIN_WITHIN));
+    let server = Server::new(api);
+    let serve_one = |listener| tokio::spawn(Arc::clone(&server).serve(listener, end.clone(), DRAIN_WITHIN));
+    let serving: Vec<_> = listeners.into_iter().map(serve_one).collect();
 
     let options = offline::options(config);
     let data = options.path.parent().unwrap_or(&options.path).display().to_string();
@@ -95,12 +92,25 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     tracing::info!("stopping");
     service.stop_waiting();
     ended.send_replace(true);
-    let _ = serving.await;
+    for place in serving {
+        let _ = place.await;
+    }
     let _ = background.await;
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The unix socket, where one is configured.
+async fn listen_at_socket(config: &Config) -> Result<Option<Listener>, String> {
+    let Some(path) = &config.server.unix_socket else { return Ok(None) };
+    if let Some(folder) = path.parent() {
+        folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
+    }
+    let listener = Listener::bind_socket(path).await?;
+    tracing::info!("listening at {} too", path.display());
+    Ok(Some(listener))
 }
 
 /// What runs behind the open port.

@@ -1,4 +1,4 @@
-//! Where connections come in: the TCP port, and the unix socket where one is wanted.
+//! Where connections come in: a TCP port or a unix socket.
 
 use std::fs;
 use std::io;
@@ -13,10 +13,12 @@ use super::stream::{Peer, Stream};
 /// Who may connect to the socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A port that is bound but not yet served: connections queue in the kernel.
-pub struct Listener {
-    port: TcpListener,
-    socket: Option<Socket>,
+/// A place that is bound but not yet served: connections queue in the kernel.
+pub struct Listener(Place);
+
+enum Place {
+    Port(TcpListener),
+    Socket(Socket),
 }
 
 impl Listener {
@@ -25,37 +27,34 @@ impl Listener {
     /// # Errors
     /// When the address is taken, or not this machine's.
     pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { port: TcpListener::bind((host, port)).await?, socket: None })
+        Ok(Self(Place::Port(TcpListener::bind((host, port)).await?)))
     }
 
-    /// Listens at the unix socket `path` too. What a process that has gone left there is replaced.
+    /// Binds the unix socket `path`. What a process that has gone left there is replaced.
     ///
     /// # Errors
     /// A sentence: where another process serves it, something else lies there, or it cannot be made.
-    pub async fn listen_at(&mut self, path: &Path) -> Result<(), String> {
-        self.socket = Some(Socket::bind(path).await?);
-        Ok(())
+    pub async fn bind_socket(path: &Path) -> Result<Self, String> {
+        Ok(Self(Place::Socket(Socket::bind(path).await?)))
     }
 
-    /// The address that the port is bound to.
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    /// Where it is a unix socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.port.local_addr()
+        match &self.0 {
+            Place::Port(port) => port.local_addr(),
+            Place::Socket(socket) => Err(io::Error::other(format!("{} is no port", socket.path.display()))),
+        }
     }
 
     /// The next connection.
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        tokio::select! {
-            accepted = self.port.accept() => accepted.map(|(stream, peer)| (Stream::Tcp(stream), Peer::Ip(peer.ip()))),
-            accepted = accept_at(self.socket.as_ref()) => accepted,
+        match &self.0 {
+            Place::Port(port) => port.accept().await.map(|(stream, peer)| (Stream::Tcp(stream), Peer::Ip(peer.ip()))),
+            Place::Socket(socket) => socket.listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix)),
         }
-    }
-}
-
-/// The next connection to the socket; never, where there is none.
-async fn accept_at(socket: Option<&Socket>) -> io::Result<(Stream, Peer)> {
-    match socket {
-        Some(socket) => socket.listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), Peer::Unix)),
-        None => std::future::pending().await,
     }
 }
 

@@ -126,15 +126,23 @@ impl Recorder {
         drop(camera.wait());
     }
 
-    /// How many segments' files there are.
-    pub fn files(&self) -> usize {
-        fs::read_dir(self.folder.join("recordings").join(PATH)).map_or(0, Iterator::count)
+    fn recordings(&self) -> PathBuf {
+        self.folder.join("recordings").join(PATH)
     }
 
-    /// Waits for so many further files: as many segments less one are finished.
+    /// How many segments' files there are.
+    pub fn files(&self) -> usize {
+        fs::read_dir(self.recordings()).map_or(0, Iterator::count)
+    }
+
+    /// Waits for so many further files, each with a part of video: as many segments less one are finished.
     pub fn record(&self, more: usize) {
         let wanted = self.files() + more;
-        until("segments recorded", PATIENCE, || (self.files() >= wanted).then_some(()));
+        until("segments recorded", PATIENCE, || {
+            let newest = fs::read_dir(self.recordings()).ok()?.map(|file| file.unwrap().path()).max()?;
+            let has_a_part = fs::read(newest).ok()?.windows(4).any(|word| word == b"moof");
+            (self.files() >= wanted && has_a_part).then_some(())
+        });
     }
 
     /// What its playback server lists: start and length of each span, in microseconds.
