@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Loaded, LogFormat};
+use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Server};
 use crate::media::frames::FramesFolder;
 use crate::media::spool::Spool;
 use crate::media::tracks::TracksFolder;
+use crate::recordings::Recordings;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::telemetry::{self, Format};
-use crate::runtime::{folders, limits, shutdown};
+use crate::runtime::{folders, limits, shutdown, zone};
 use crate::service::{self, Service};
 use crate::store::Store;
 
@@ -66,7 +68,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let frames = FramesFolder::new(config.frames.storage_path.clone());
     let tracks = TracksFolder::new(config.tracks.storage_path.clone());
-    let service = Service::new(service_settings(config), frames, tracks, Arc::clone(&clock));
+    let service = Service::new(service_settings(config, time_zone(config)?), frames, tracks, Arc::clone(&clock));
     let api = Arc::new(Api::new(service.clone(), http_settings(config, max_connections), telemetry::lost_records));
     let (ended, end) = tokio::sync::watch::channel(false);
     let server = Server::new(api);
@@ -85,6 +87,12 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         env!("CARGO_PKG_VERSION")
     );
     let background = tokio::spawn(background(service.clone(), Spool::new(config.mediamtx.spool_path.clone())));
+    let (ended_watching, watching) = (ended.subscribe(), service.clone());
+    let (interval, runtime) = (config.mediamtx.scan_interval, tokio::runtime::Handle::current());
+    let watcher = std::thread::Builder::new()
+        .name("recordings".to_owned())
+        .spawn(move || Recordings::watch(watching, interval, runtime, ended_watching))
+        .map_err(|error| format!("The watcher of recordings cannot be started: {error}."))?;
 
     let mut stop = stop;
     // The sender lives as long as the process.
@@ -96,6 +104,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         let _ = place.await;
     }
     let _ = background.await;
+    let _ = tokio::task::spawn_blocking(move || watcher.join()).await;
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");
@@ -119,6 +128,7 @@ async fn background(service: Service, spool: Spool) {
         service.watch_frames(),
         service.delete_beaten_frames(),
         service.write_sidecars(),
+        service.close_idle_sessions(),
         service.take_spooled_hooks(spool)
     );
 }
@@ -138,13 +148,31 @@ fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {
     }
 }
 
-fn service_settings(config: &Config) -> service::Settings {
+/// The zone of times in the names of recordings.
+fn time_zone(config: &Config) -> Result<Zone, String> {
+    if let Some(name) = &config.mediamtx.time_zone {
+        return zone::named(name).map_err(|invalid| invalid.0);
+    }
+    let (zone, problem) = zone::system();
+    if let Some(problem) = problem.filter(|_| !config.mediamtx.record_paths.is_empty()) {
+        tracing::warn!("{problem}");
+    }
+    Ok(zone)
+}
+
+fn service_settings(config: &Config, zone: Zone) -> service::Settings {
     service::Settings {
         start_offset_ms: config.playback.start_offset_ms,
         segment_duration_sec: config.mediamtx.segment_duration_sec,
         preroll: config.mediamtx.preroll,
         has_central_database: config.database.url.is_some(),
         sidecar_delay: config.frames.sidecar_delay,
+        record_paths: config.mediamtx.record_paths.clone(),
+        zone,
+        settle: config.mediamtx.settle,
+        playback_base_url: config.mediamtx.playback_base_url.clone(),
+        extra: Duration::from_secs(config.playback.extra_seconds.unsigned_abs()),
+        idle_close: config.sessions.idle_close,
     }
 }
 

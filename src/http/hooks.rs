@@ -39,7 +39,8 @@ pub async fn publish(api: &Api, body: Json) -> Answer {
 
 /// `POST /hooks/mediamtx/record/segment/create`.
 pub async fn segment_create(api: &Api, body: Json) -> Answer {
-    answer(api.service.segment_created(wire::segment_create(&body)?).await?)
+    let (path, file) = wire::segment_create(&body)?;
+    answer(api.service.segment_created(path, file).await?)
 }
 
 /// `POST /hooks/mediamtx/record/segment/complete`.

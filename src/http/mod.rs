@@ -17,6 +17,7 @@ mod hooks;
 pub mod ingest;
 mod listener;
 pub mod query;
+mod recordings;
 mod refusal;
 pub mod reply;
 mod routes;

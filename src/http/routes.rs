@@ -13,7 +13,7 @@ use crate::domain::hook::Kind;
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, backup, changes, frames, health, hooks, ingest, sessions, tracks, verify};
+use super::{Api, backup, changes, frames, health, hooks, ingest, recordings, sessions, tracks, verify};
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
@@ -26,6 +26,9 @@ const SESSIONS_RANGE: Address = Address("/sessions/range", "GET");
 const SESSIONS_OPEN: Address = Address("/sessions/open", "POST");
 const SESSIONS_CLOSE: Address = Address("/sessions/close", "POST");
 const SESSION: Address = Address("/sessions/:id", "GET");
+const SESSION_RECORDINGS: Address = Address("/sessions/:id/recordings", "GET");
+const RECORDINGS: Address = Address("/recordings", "GET");
+const RECORDINGS_SUMMARY: Address = Address("/recordings/summary", "GET");
 const TRACK_INDEX: Address = Address("/sessions/:id/tracks/index", "GET");
 const TRACK_INDEX_JSON: Address = Address("/sessions/:id/tracks/index.json", "GET");
 const TRACK_META: Address = Address("/sessions/:id/tracks/meta", "GET");
@@ -44,12 +47,15 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 21] = [
+const ADDRESSES: [&Address; 24] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
     &SESSIONS_CLOSE,
     &SESSION,
+    &SESSION_RECORDINGS,
+    &RECORDINGS,
+    &RECORDINGS_SUMMARY,
     &TRACK_INDEX,
     &TRACK_INDEX_JSON,
     &TRACK_META,
@@ -212,6 +218,12 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .or(get!(api, TRACK_SEGMENT, |values, _query| tracks::segment(&api, &values[0], &values[1]).await))
         .unify()
         .boxed();
+    let recordings = get!(api, SESSION_RECORDINGS, |values, _query| recordings::of_session(&api, &values[0]).await)
+        .or(get!(api, RECORDINGS, |_values, query| recordings::of_path(&api, &query).await))
+        .unify()
+        .or(get!(api, RECORDINGS_SUMMARY, |_values, query| recordings::summary(&api, &query).await))
+        .unify()
+        .boxed();
     let hooks = post!(api, HOOK_PUBLISH, hooks::authorize, hooks::publish)
         .or(post!(api, HOOK_SEGMENT_CREATE, hooks::authorize, hooks::segment_create))
         .unify()
@@ -238,6 +250,8 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .or(tracks)
         .unify()
         .or(frames)
+        .unify()
+        .or(recordings)
         .unify()
         .or(hooks)
         .unify()

@@ -13,7 +13,7 @@ use crate::domain::ids::{SessionId, TrackId, check_text};
 use crate::domain::segment::Said;
 use crate::domain::session::{Close, MAX_TEXT_BYTES, Open, clean_classes};
 use crate::domain::time::Timestamp;
-use crate::service::hooks::{SegmentComplete, SegmentCreated};
+use crate::service::hooks::SegmentComplete;
 
 type Object = Map<String, Value>;
 
@@ -119,10 +119,10 @@ fn hook_segment(object: &Object) -> Result<(String, String), Invalid> {
     }
 }
 
-/// `POST /hooks/mediamtx/record/segment/create`.
-pub fn segment_create(object: &Object) -> Result<SegmentCreated, Invalid> {
-    let (path, file) = hook_segment(object)?;
-    Ok(SegmentCreated { path, file, event: hook_time(object, "eventTs")? })
+/// `POST /hooks/mediamtx/record/segment/create`: the path and the file. Its time is looked at no further: the file has a better one.
+pub fn segment_create(object: &Object) -> Result<(String, String), Invalid> {
+    hook_time(object, "eventTs")?;
+    hook_segment(object)
 }
 
 /// `POST /hooks/mediamtx/record/segment/complete`.

@@ -8,7 +8,7 @@ use crate::domain::hook::Hook;
 use crate::media::spool::Spool;
 use crate::store::Urgency;
 
-use super::hooks::{SegmentComplete, SegmentCreated};
+use super::hooks::SegmentComplete;
 use super::{Service, ServiceError, blocking};
 
 /// How often the folder is looked at. An empty folder costs next to nothing to list, and a look sees on every file system
@@ -154,9 +154,7 @@ impl Service {
     async fn apply(&self, hook: Hook) -> Result<(), ServiceError> {
         match hook {
             Hook::Publish { path, event } => self.published(path, event).await,
-            Hook::SegmentCreate { path, file, event } => {
-                self.segment_created(SegmentCreated { path, file, event: Some(event) }).await
-            }
+            Hook::SegmentCreate { path, file, .. } => self.segment_created(path, file).await,
             Hook::SegmentComplete { path, file, said } => self.segment_complete(SegmentComplete { path, file, said }).await,
         }
         .map(drop)
