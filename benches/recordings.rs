@@ -130,7 +130,8 @@ fn lookups() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let mut lines = String::new();
     for minute in 0..YEAR_OF_MINUTES {
-        let time = |second: i64| chrono::DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let time =
+            |second: i64| chrono::DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%dT%H:%M:%SZ").to_string();
         let start = BEGIN + minute * 60;
         writeln!(
             lines,
@@ -159,7 +160,8 @@ fn lookups() {
 }
 
 fn ask(daemon: &Daemon, minutes: i64) -> Vec<Duration> {
-    let time = |second: i64| chrono::DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let time =
+        |second: i64| chrono::DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%dT%H:%M:%SZ").to_string();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|connection| {

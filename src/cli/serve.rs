@@ -9,11 +9,12 @@ use crate::config::{Config, Loaded, LogFormat};
 use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Server};
 use crate::media::frames::FramesFolder;
+use crate::media::spool::Spool;
 use crate::media::tracks::TracksFolder;
 use crate::recordings::Recordings;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::telemetry::{self, Format};
-use crate::runtime::{limits, shutdown, zone};
+use crate::runtime::{folders, limits, shutdown, zone};
 use crate::service::{self, Service};
 use crate::store::Store;
 
@@ -59,6 +60,8 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         format!("Port {port} of {host} cannot be listened on: {error}; is it taken? See [server] host and port.")
     })?;
     let address = listener.address().map_err(|error| error.to_string())?;
+    let mut listeners = vec![listener];
+    listeners.extend(listen_at_socket(config).await?);
     let max_connections = limits::fit_descriptors(config.server.max_connections);
     warn(loaded, address.ip(), max_connections);
 
@@ -68,7 +71,9 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     let service = Service::new(service_settings(config, time_zone(config)?), frames, tracks, Arc::clone(&clock));
     let api = Arc::new(Api::new(service.clone(), http_settings(config, max_connections), telemetry::lost_records));
     let (ended, end) = tokio::sync::watch::channel(false);
-    let serving = tokio::spawn(Server::new(api).serve(listener, end, DRAIN_WITHIN));
+    let server = Server::new(api);
+    let serve_one = |listener| tokio::spawn(Arc::clone(&server).serve(listener, end.clone(), DRAIN_WITHIN));
+    let serving: Vec<_> = listeners.into_iter().map(serve_one).collect();
 
     let options = offline::options(config);
     let data = options.path.parent().unwrap_or(&options.path).display().to_string();
@@ -81,7 +86,7 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         "session-store {} is ready; try: curl http://{address}/health",
         env!("CARGO_PKG_VERSION")
     );
-    let background = tokio::spawn(background(service.clone()));
+    let background = tokio::spawn(background(service.clone(), Spool::new(config.mediamtx.spool_path.clone())));
     let (ended_watching, watching) = (ended.subscribe(), service.clone());
     let (interval, runtime) = (config.mediamtx.scan_interval, tokio::runtime::Handle::current());
     let watcher = std::thread::Builder::new()
@@ -95,7 +100,9 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     tracing::info!("stopping");
     service.stop_waiting();
     ended.send_replace(true);
-    let _ = serving.await;
+    for place in serving {
+        let _ = place.await;
+    }
     let _ = background.await;
     let _ = tokio::task::spawn_blocking(move || watcher.join()).await;
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
@@ -104,13 +111,25 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     Ok(())
 }
 
+/// The unix socket, where one is configured.
+async fn listen_at_socket(config: &Config) -> Result<Option<Listener>, String> {
+    let Some(path) = &config.server.unix_socket else { return Ok(None) };
+    if let Some(folder) = path.parent() {
+        folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
+    }
+    let listener = Listener::bind_socket(path).await?;
+    tracing::info!("listening at {} too", path.display());
+    Ok(Some(listener))
+}
+
 /// What runs behind the open port.
-async fn background(service: Service) {
+async fn background(service: Service, spool: Spool) {
     tokio::join!(
         service.watch_frames(),
         service.delete_beaten_frames(),
         service.write_sidecars(),
-        service.close_idle_sessions()
+        service.close_idle_sessions(),
+        service.take_spooled_hooks(spool)
     );
 }
 

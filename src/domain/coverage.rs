@@ -184,7 +184,8 @@ fn union_of_deleted(all: &[Placed], ends: &[Timestamp], from: Timestamp, to: Tim
 }
 
 fn cause(all: &[Placed], ends: &[Timestamp], from: Timestamp, to: Timestamp) -> Cause {
-    let before = all.iter().zip(ends).filter(|(_, end)| **end <= from).max_by_key(|(one, end)| (**end, one.start)).map(|(one, _)| one);
+    let before =
+        all.iter().zip(ends).filter(|(_, end)| **end <= from).max_by_key(|(one, end)| (**end, one.start)).map(|(one, _)| one);
     let after = all.iter().find(|one| one.start >= to);
     let Some(before) = before else {
         return if after.is_some() { Cause::NotStarted } else { Cause::NoRecording };
@@ -235,8 +236,7 @@ mod tests {
             placed(2, 1, 95_822, 3035, Complete),
         ];
         let coverage = cover(&segments, at(0), at(120_000));
-        let lengths: Vec<i64> =
-            coverage.spans.iter().map(|span| (span.end.micros() - span.start.micros()) / 1000).collect();
+        let lengths: Vec<i64> = coverage.spans.iter().map(|span| (span.end.micros() - span.start.micros()) / 1000).collect();
         assert_eq!(lengths, [15_895, 7912]);
         assert_eq!(
             gaps(&segments, 0, 120_000),

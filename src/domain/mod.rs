@@ -4,6 +4,7 @@ pub mod bbox;
 pub mod coverage;
 pub mod detection;
 pub mod frame;
+pub mod hook;
 pub mod ids;
 pub mod invalid;
 pub mod measured;

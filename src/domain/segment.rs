@@ -104,7 +104,7 @@ impl Segment {
 }
 
 /// The times in a segment hook, as far as it could tell.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Said {
     /// `eventTs`.
     pub event: Option<Timestamp>,

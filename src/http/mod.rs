@@ -15,6 +15,7 @@ mod frames;
 mod health;
 mod hooks;
 pub mod ingest;
+mod listener;
 pub mod query;
 mod recordings;
 mod refusal;
@@ -22,6 +23,7 @@ pub mod reply;
 mod routes;
 mod server;
 mod sessions;
+mod stream;
 mod tracks;
 mod verify;
 pub mod wire;
@@ -35,7 +37,8 @@ use crate::config::CorsOrigins;
 use crate::service::Service;
 
 pub use changes::FEED_NEXT;
-pub use server::{Listener, Server};
+pub use listener::Listener;
+pub use server::Server;
 
 /// What the HTTP side needs to know of the configuration.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use warp::filters::BoxedFilter;
 use warp::filters::path::FullPath;
 use warp::{Filter, Rejection};
 
+use crate::domain::hook::Kind;
+
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
@@ -36,7 +38,8 @@ const INGEST: Address = Address("/ingest", "POST");
 const DETECTIONS: Address = Address("/ingest/detections/:id", "GET");
 const FRAME: Address = Address("/frames/:id/:file", "GET");
 const HOOK_PUBLISH: Address = Address("/hooks/mediamtx/publish", "POST");
-const HOOK_SEGMENT: Address = Address("/hooks/mediamtx/record/segment/complete", "POST");
+const HOOK_SEGMENT_CREATE: Address = Address("/hooks/mediamtx/record/segment/create", "POST");
+const HOOK_SEGMENT_COMPLETE: Address = Address("/hooks/mediamtx/record/segment/complete", "POST");
 const CHANGES: Address = Address("/changes", "GET");
 const EXPORT: Address = Address("/export", "GET");
 const BACKUP: Address = Address("/backup", "GET");
@@ -44,7 +47,7 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 23] = [
+const ADDRESSES: [&Address; 24] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
@@ -62,7 +65,8 @@ const ADDRESSES: [&Address; 23] = [
     &DETECTIONS,
     &FRAME,
     &HOOK_PUBLISH,
-    &HOOK_SEGMENT,
+    &HOOK_SEGMENT_CREATE,
+    &HOOK_SEGMENT_COMPLETE,
     &CHANGES,
     &EXPORT,
     &BACKUP,
@@ -106,6 +110,15 @@ pub fn allowed(path: &str) -> Option<String> {
     methods.push("OPTIONS");
     methods.dedup();
     Some(methods.join(", "))
+}
+
+/// The address of a hook.
+pub fn of_hook(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Publish => HOOK_PUBLISH.0,
+        Kind::SegmentCreate => HOOK_SEGMENT_CREATE.0,
+        Kind::SegmentComplete => HOOK_SEGMENT_COMPLETE.0,
+    }
 }
 
 /// What ends a request before its handler.
@@ -212,7 +225,9 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .unify()
         .boxed();
     let hooks = post!(api, HOOK_PUBLISH, hooks::authorize, hooks::publish)
-        .or(post!(api, HOOK_SEGMENT, hooks::authorize, hooks::segment_complete))
+        .or(post!(api, HOOK_SEGMENT_CREATE, hooks::authorize, hooks::segment_create))
+        .unify()
+        .or(post!(api, HOOK_SEGMENT_COMPLETE, hooks::authorize, hooks::segment_complete))
         .unify()
         .boxed();
     let feed = get!(api, CHANGES, |_values, query| changes::changes(&api, &query).await)

@@ -11,6 +11,7 @@ pub mod recordings;
 pub mod restoring;
 pub mod sidecars;
 pub mod source;
+pub mod spool;
 pub mod tape;
 pub mod tracks;
 pub mod walk;

@@ -40,7 +40,12 @@ pub fn usable(root: &Path) -> Result<(), String> {
 
 impl Recordings {
     /// Watches and lists `folder` and all below it. The inner error says why the folder cannot be used.
-    pub(super) fn scan_folder(&mut self, root: usize, folder: &Path, counts: &mut Counts) -> Result<Result<(), String>, ServiceError> {
+    pub(super) fn scan_folder(
+        &mut self,
+        root: usize,
+        folder: &Path,
+        counts: &mut Counts,
+    ) -> Result<Result<(), String>, ServiceError> {
         if folder == self.roots[root].path {
             // An empty one may just have been made: what comes next in it is told of.
             self.watch.add(folder);

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use notify::event::{AccessKind, AccessMode, DataChange, ModifyKind};
@@ -60,8 +60,10 @@ impl Watch {
             Ok(()) => drop(self.watched.insert(folder.to_owned())),
             Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
             Err(error) => {
-                let hint = if matches!(error.kind, ErrorKind::MaxFilesWatch) { " (raise fs.inotify.max_user_watches)" } else { "" };
-                let problem = format!("Recordings are looked for instead of watched, since not all folders can be: {error}{hint}.");
+                let hint =
+                    if matches!(error.kind, ErrorKind::MaxFilesWatch) { " (raise fs.inotify.max_user_watches)" } else { "" };
+                let problem =
+                    format!("Recordings are looked for instead of watched, since not all folders can be: {error}{hint}.");
                 if self.problem.is_none() {
                     tracing::warn!("{problem}");
                 }
@@ -83,7 +85,8 @@ impl Watch {
     /// Whether all changes below these folders are told of.
     pub fn is_trusted<'p>(&self, mut roots: impl Iterator<Item = &'p Path>) -> bool {
         let is_silent = |root: &Path| {
-            rustix::fs::statfs(root).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| SILENT.contains(&(kind & 0xffff_ffff))))
+            rustix::fs::statfs(root)
+                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| SILENT.contains(&(kind & 0xffff_ffff))))
         };
         self.problem.is_none() && !roots.any(is_silent)
     }

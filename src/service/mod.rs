@@ -21,6 +21,7 @@ pub mod repair;
 pub mod restore;
 pub mod sessions;
 pub mod sidecars;
+mod spool;
 pub mod summary;
 pub mod tracks;
 pub mod verify;

@@ -198,13 +198,7 @@ impl Service {
     }
 
     /// The moment that a name means. An ambiguous one is settled by a neighbour, then by when the file was last written to.
-    fn named_start(
-        &self,
-        ledger: &Snapshot,
-        named: &Named,
-        duration: Option<i64>,
-        facts: Facts,
-    ) -> Result<Timestamp, String> {
+    fn named_start(&self, ledger: &Snapshot, named: &Named, duration: Option<i64>, facts: Facts) -> Result<Timestamp, String> {
         let local: LocalTime = match &named.start {
             NamedStart::At(start) => return Ok(*start),
             NamedStart::NoMoment(reason) => return Err(format!("its name gives no moment: {reason}")),
@@ -282,7 +276,9 @@ impl Service {
         let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
         // What lies beside the window tells why there is a gap at its ends.
         let beside = [snapshot.segment_before(path, window.from)?, snapshot.segment_after(path, window.to)?];
-        placed.extend(beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed));
+        placed.extend(
+            beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed),
+        );
         let mut coverage = cover(&placed, window.from, window.to);
         if let Some(last) = coverage.gaps.last_mut().filter(|gap| gap.end == window.to && gap.cause == Cause::NoRecording) {
             // The next file appears with its first part.
@@ -316,7 +312,8 @@ impl Service {
             let mut segments = snapshot.segments_within(path, wide, usize::MAX)?;
             // MediaMTX's playback server knows nothing of MPEG-TS.
             segments.retain(|segment| {
-                !matches!(segment.state, State::Unreadable | State::Deleted) && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
+                !matches!(segment.state, State::Unreadable | State::Deleted)
+                    && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
             });
             segments.sort_by_key(|segment| segment.start);
             let placed: Vec<Placed> = segments.iter().map(placed).collect();

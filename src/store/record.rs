@@ -6,8 +6,8 @@ use bincode::{Decode, Encode};
 
 use crate::domain::detection::{Detection, Picture};
 use crate::domain::ids::{SessionId, TrackId};
-use crate::domain::query::SessionKey;
 use crate::domain::measured::Stream;
+use crate::domain::query::SessionKey;
 use crate::domain::segment::{Segment, State, TOLD, TOLD_END};
 use crate::domain::session::{End, EndReason, Session};
 use crate::domain::time::Timestamp;

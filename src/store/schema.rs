@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
 
-use super::{StoreError, Transaction};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
     PUBLISHED, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
 };
+use super::{StoreError, Transaction};
 
 /// The format that this program writes. A store of a higher one is refused.
 ///

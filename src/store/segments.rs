@@ -60,7 +60,9 @@ impl Transaction<'_> {
         let (mut earliest, mut latest): (Option<i64>, Option<i64>) = (None, None);
         for class in classes(table, path)? {
             let longest = longest(class);
-            let range = |lowest: i64, highest: i64| table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, highest, ""));
+            let range = |lowest: i64, highest: i64| {
+                table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, highest, ""))
+            };
             for entry in range(from.saturating_sub(longest), to)? {
                 let (key, end) = entry?;
                 let start = key.value().2;
@@ -151,7 +153,9 @@ fn longest(class: u8) -> i64 {
 fn classes(table: &impl ReadableTable<RawSegmentKey, i64>, path: &str) -> Result<Vec<u8>, StoreError> {
     let mut classes = Vec::new();
     let mut next = 0;
-    while let Some(entry) = table.range::<(&str, u8, i64, &str)>((path, next, i64::MIN, "")..=(path, u8::MAX, i64::MAX, ""))?.next() {
+    while let Some(entry) =
+        table.range::<(&str, u8, i64, &str)>((path, next, i64::MIN, "")..=(path, u8::MAX, i64::MAX, ""))?.next()
+    {
         let class = entry?.0.value().1;
         classes.push(class);
         let Some(higher) = class.checked_add(1) else { break };
@@ -207,7 +211,8 @@ impl Snapshot {
         let table = self.table(SEGMENTS_BY_TIME)?;
         let mut last: Option<(i64, i64, String)> = None;
         for class in classes(&table, path)? {
-            for entry in table.range::<(&str, u8, i64, &str)>((path, class, i64::MIN, "")..(path, class, at.micros(), ""))?.rev() {
+            for entry in table.range::<(&str, u8, i64, &str)>((path, class, i64::MIN, "")..(path, class, at.micros(), ""))?.rev()
+            {
                 let (key, end) = entry?;
                 let (_, _, start, file) = key.value();
                 if end.value() > start && end.value() <= at.micros() {

@@ -110,7 +110,12 @@ impl Transaction<'_> {
     }
 
     /// The open sessions of `device` on `path` that began before `before`.
-    pub fn open_sessions_of(&self, device: &str, path: &str, before: Timestamp) -> Result<Vec<(SessionKey, Session)>, StoreError> {
+    pub fn open_sessions_of(
+        &self,
+        device: &str,
+        path: &str,
+        before: Timestamp,
+    ) -> Result<Vec<(SessionKey, Session)>, StoreError> {
         let mut found = Vec::new();
         for entry in self.open_sessions.range(..(before.micros(), 0))? {
             let at = key(entry?.0.value());

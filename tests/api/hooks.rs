@@ -1,4 +1,4 @@
-//! `POST /hooks/mediamtx/publish`, and the token of both hooks.
+//! `POST /hooks/mediamtx/publish`, and the token of all hooks.
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::support::http::Request;
 use crate::support::records::at;
 
 const PUBLISH: &str = "/hooks/mediamtx/publish";
+const CREATED: &str = "/hooks/mediamtx/record/segment/create";
 const SEGMENT: &str = "/hooks/mediamtx/record/segment/complete";
 
 fn publish(daemon: &Daemon, path: &str, at: &str) -> Value {
@@ -107,7 +108,7 @@ fn missing_fields_of_publish_are_400_missing_required_fields_path_event_ts() {
 fn with_hook_token_set_x_hook_token_must_equal_it_or_401() {
     let daemon = Daemon::with("[mediamtx]\nhook_token = \"s3cret token\"\n");
     open(&daemon, "s");
-    for target in [PUBLISH, SEGMENT] {
+    for target in [PUBLISH, CREATED, SEGMENT] {
         let body = json!({"path": "cam-local", "segmentPath": "/r/a.mp4", "eventTs": at(1, 0)});
         let request = || Request::post(target).json(&body);
         for wrong in ["", "s3cret", "s3cret token2", "S3CRET TOKEN", "Bearer s3cret token", "\"s3cret token\""] {

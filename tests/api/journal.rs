@@ -142,7 +142,10 @@ fn a_store_of_format_2_is_read_with_what_its_journal_holds() {
     for _ in 0..2 {
         for (id, file) in [("kept_1", "/recordings/cam-local/a.mp4"), ("kept_2", "/recordings/cam-2/b.mp4")] {
             let recorded = daemon.get(format!("/sessions/{id}/recordings")).is(200).json();
-            assert_eq!((&recorded["segments"][0]["file"], &recorded["segments"][0]["state"]), (&json!(file), &json!("estimated")));
+            assert_eq!(
+                (&recorded["segments"][0]["file"], &recorded["segments"][0]["state"]),
+                (&json!(file), &json!("estimated"))
+            );
         }
         assert_eq!(detections(&daemon, "kept_1").len(), 2);
         daemon.restart();

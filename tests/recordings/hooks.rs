@@ -115,7 +115,8 @@ fn a_hooks_estimate_is_replaced_by_the_file() {
     site::scanned(&daemon);
     open(&daemon, "s", "cam-local", "2026-11-23T11:32:30Z");
     let name = "2026-11-23_08-32-35-013765.mp4";
-    let body = json!({"path": "cam-local", "segmentPath": format!("./recordings/cam-local/{name}"), "eventTs": "2026-11-23T11:32:41Z"});
+    let body =
+        json!({"path": "cam-local", "segmentPath": format!("./recordings/cam-local/{name}"), "eventTs": "2026-11-23T11:32:41Z"});
     let answer = daemon.post("/hooks/mediamtx/record/segment/complete", &body).is(200).json();
     assert_eq!(answer, json!({"status": "ok", "session_id": "s"}));
     let estimate = recordings(&daemon, "cam-local", "2026-11-23T11:20:00Z", TO);

@@ -57,7 +57,8 @@ fn playback_is_what_mediamtx_lists() {
         }
         assert_eq!(playback.len(), listed.len(), "{path}: {recorded}");
         for (ours, theirs) in playback.iter().zip(&listed) {
-            let micros = |value: &Value| chrono::DateTime::parse_from_rfc3339(value.as_str().unwrap()).unwrap().timestamp_micros();
+            let micros =
+                |value: &Value| chrono::DateTime::parse_from_rfc3339(value.as_str().unwrap()).unwrap().timestamp_micros();
             assert!((micros(&ours["start"]) - micros(&theirs["start"])).abs() <= 1000, "{path}: {ours} {theirs}");
             let seconds = |value: &Value| value["duration"].as_f64().unwrap();
             assert!((seconds(ours) - seconds(theirs)).abs() <= 0.001, "{path}: {ours} {theirs}");
@@ -87,7 +88,10 @@ fn a_session_is_told_of_its_own_stretch() {
     let recorded = daemon.get("/sessions/s/recordings").is(200).json();
     assert_eq!(recorded["session_id"], "s");
     assert_eq!(recorded["path"], "cam-local");
-    assert_eq!((&recorded["from"], &recorded["to"]), (&json!("2026-11-23T11:32:40.000000Z"), &json!("2026-11-23T11:32:50.000000Z")));
+    assert_eq!(
+        (&recorded["from"], &recorded["to"]),
+        (&json!("2026-11-23T11:32:40.000000Z"), &json!("2026-11-23T11:32:50.000000Z"))
+    );
     assert_eq!((&recorded["complete"], &recorded["covered_ms"]), (&json!(true), &json!(10_000)));
     assert_eq!(field(&recorded["segments"], "number"), [0, 1, 2, 3].map(Value::from), "{recorded}");
     assert_eq!(recorded["gaps"], json!([]));
@@ -133,7 +137,12 @@ fn the_zone_in_a_name_and_unix_seconds_need_no_time_zone() {
 #[test]
 fn a_window_must_be_one() {
     let daemon = of_samples("");
-    for query in ["", "?path=cam-local", "?path=cam-local&from=x&to=y", "?path=cam-local&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"] {
+    for query in [
+        "",
+        "?path=cam-local",
+        "?path=cam-local&from=x&to=y",
+        "?path=cam-local&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+    ] {
         daemon.get(format!("/recordings{query}")).is(400);
     }
 }

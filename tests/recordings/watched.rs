@@ -122,7 +122,8 @@ fn a_file_cut_in_the_middle_of_a_part_is_truncated_with_what_it_has() {
     recorder.file.write_all(&recorder.parts[0][..half]).unwrap();
     drop(recorder);
     within_2s("it appears", &daemon, |now| segments(now) == 1);
-    let cut = recordings_become("it is silent for two parts and a second", &daemon, "cam-local", |now| states(now) == ["truncated"]);
+    let cut =
+        recordings_become("it is silent for two parts and a second", &daemon, "cam-local", |now| states(now) == ["truncated"]);
     assert_eq!(cut["segments"][0]["duration_ms"], 2000, "{cut}");
 }
 
