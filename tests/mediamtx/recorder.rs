@@ -103,7 +103,12 @@ impl Recorder {
         self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
         let rtsp = self.rtsp;
         until("MediaMTX listening", PATIENCE, || TcpStream::connect(("127.0.0.1", rtsp)).ok());
-        let url = format!("rtsp://127.0.0.1:{rtsp}/{PATH}");
+        self.plug();
+    }
+
+    /// Gives it a camera.
+    pub fn plug(&mut self) {
+        let url = format!("rtsp://127.0.0.1:{}/{PATH}", self.rtsp);
         let mut camera = Command::new("ffmpeg");
         // A key picture a second, where MediaMTX can cut.
         camera.args("-v error -nostdin -re -f lavfi -i testsrc2=size=160x120:rate=10 -c:v libx264 -preset ultrafast".split(' '));
