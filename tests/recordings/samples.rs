@@ -99,7 +99,7 @@ fn a_session_is_told_of_its_own_stretch() {
     assert_eq!(recorded["playback"][0]["start"], "2026-11-23T11:32:38.000000Z");
     assert_eq!(recorded["playback"][0]["duration"], 12.909_059);
     let session = daemon.get("/sessions/s").json();
-    assert_eq!(session["media_start_ts"], "2026-11-23T11:32:39.909Z");
+    assert_eq!(session["media_start_ts"], "2026-11-23T11:32:35.013Z", "the first reaches into it by 13 ms");
     assert_eq!(session["media_end_ts"], "2026-11-23T11:32:50.909Z");
     daemon.get("/sessions/none/recordings").is(404);
 }
