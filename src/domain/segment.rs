@@ -3,6 +3,11 @@
 use super::measured::Stream;
 use super::time::Timestamp;
 
+/// Why a segment is an estimate: there is no more than a hook's word.
+pub const TOLD: &str = "a hook told of it";
+/// The same, where the hook did not know the start.
+pub const TOLD_END: &str = "a hook told of its end";
+
 /// One file of a recording, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -73,7 +78,7 @@ impl Segment {
             let length = end.micros() - start.micros();
             length > 0 && length <= 2 * duration
         });
-        let reason = if believed.is_some() { "a hook told of it" } else { "a hook told of its end" };
+        let reason = if believed.is_some() { TOLD } else { TOLD_END };
         Self {
             path,
             file,
@@ -85,6 +90,11 @@ impl Segment {
             stream: None,
             reason: Some(reason.to_owned()),
         }
+    }
+
+    /// Whether a hook gave no more than its end.
+    pub fn is_guessed(&self) -> bool {
+        self.reason.as_deref() == Some(TOLD_END)
     }
 
     /// Whether it rests on a hook's word alone.
@@ -115,8 +125,7 @@ mod tests {
     fn place(event: Option<i64>, start: Option<i64>, end: Option<i64>) -> (i64, i64, bool) {
         let said = Said { event: event.map(at), start: start.map(at), end: end.map(at) };
         let segment = Segment::from_hook("cam".into(), "a.mp4".into(), said, at(10_000), 300);
-        let is_guessed = segment.reason.as_deref() == Some("a hook told of its end");
-        (segment.start.micros() / 1_000_000, segment.end.micros() / 1_000_000, is_guessed)
+        (segment.start.micros() / 1_000_000, segment.end.micros() / 1_000_000, segment.is_guessed())
     }
 
     #[test]

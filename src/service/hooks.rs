@@ -61,7 +61,12 @@ impl Service {
             let (segment, shown) = match (&read, known) {
                 (Some(read), _) => (read.clone(), read.clone()),
                 (None, Some(known)) if !known.is_hearsay() || !told_end => (known.clone(), known),
-                // The same file told of again keeps its start, and its end moves on.
+                // Of two words on one file that cannot both be true, one that knows the start is better than none, and the
+                // later better than the earlier.
+                (None, Some(known)) if told.end < known.start || told.start > known.end => {
+                    (if told.is_guessed() { known } else { told.clone() }, told.clone())
+                }
+                // Told of again it keeps its start, and its end moves on.
                 (None, Some(known)) if told.end <= known.end => (known, told.clone()),
                 (None, Some(known)) => (Segment { end: told.end, ..known }, told.clone()),
                 (None, None) => (told.clone(), told.clone()),

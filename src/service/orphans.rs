@@ -14,9 +14,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Sessions closed in one change.
 const AT_ONCE: usize = 100;
 
-/// Closes what `newer`, which has just been opened at `at`, supersedes: an agent has one session at a time for a device and path.
-pub(super) fn supersede(tx: &mut Transaction<'_>, at: SessionKey, newer: &Session) -> Result<(), StoreError> {
-    for (older, mut session) in tx.open_sessions_of(&newer.device_id, &newer.path, at)? {
+/// Closes what `newer`, which has just been opened, supersedes: an agent has one session at a time for a device and path.
+pub(super) fn supersede(tx: &mut Transaction<'_>, newer: &Session) -> Result<(), StoreError> {
+    for (older, mut session) in tx.open_sessions_of(&newer.device_id, &newer.path, newer.start)? {
         let end = last_evidence(tx, older, &session)?.min(newer.start.max(session.start));
         session.end = Some(End { at: end, reason: Some(EndReason::Superseded) });
         session.updated_at = tx.now();

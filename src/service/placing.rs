@@ -8,6 +8,9 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::store::{StoreError, Transaction};
 
+/// Names of one segment that are looked through; a file that was copied a thousand times is nobody's recording.
+const MAX_NAMES: usize = 16;
+
 /// Records what is known of `segment`, and places it with every session of its path that it overlaps. What follows depends on
 /// the segments alone, never on the order in which they came.
 pub(super) fn place(tx: &mut Transaction<'_>, segment: &Segment, preroll_micros: i64) -> Result<(), StoreError> {
@@ -36,7 +39,7 @@ fn forget_old_name(tx: &mut Transaction<'_>, segment: &Segment) -> Result<(), St
         return Ok(());
     }
     let begin = Window { from: segment.start, to: segment.start.plus_micros(1) };
-    for other in tx.segments_within(&segment.path, begin)? {
+    for other in tx.segments_within(&segment.path, begin, MAX_NAMES)? {
         if other.stream == segment.stream && other.state == State::Deleted && other.file != segment.file {
             tx.remove_segment(&other)?;
         }

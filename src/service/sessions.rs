@@ -28,7 +28,7 @@ impl Service {
                 session.recommended_start_offset_ms = Some(offset);
             }
             let at = tx.add_session(&session)?;
-            orphans::supersede(tx, at, &session)?;
+            orphans::supersede(tx, &session)?;
             let session = placing::measure(tx, at, session, preroll, false)?;
             Ok((session, true))
         })

@@ -8,7 +8,7 @@ use crate::domain::detection::{Detection, Picture};
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::measured::Stream;
 use crate::domain::query::SessionKey;
-use crate::domain::segment::{Segment, State};
+use crate::domain::segment::{Segment, State, TOLD, TOLD_END};
 use crate::domain::session::{End, EndReason, Session};
 use crate::domain::time::Timestamp;
 
@@ -258,7 +258,7 @@ pub fn decode_segment(path: &str, file: &str, bytes: &[u8]) -> Result<Segment, S
     let (path, file) = (path.to_owned(), file.to_owned());
     if bytes.first() == Some(&VERSION) {
         let record: SegmentV1 = decode("a segment", bytes)?;
-        let reason = if record.start_estimated { "a hook told of its end" } else { "a hook told of it" };
+        let reason = if record.start_estimated { TOLD_END } else { TOLD };
         return Ok(Segment {
             path,
             file,

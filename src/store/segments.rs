@@ -44,10 +44,10 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The segments of `path` that reach into `window`, by start.
-    pub fn segments_within(&self, path: &str, window: Window) -> Result<Vec<Segment>, StoreError> {
+    /// The segments of `path` that reach into `window`, by start; at most `limit`.
+    pub fn segments_within(&self, path: &str, window: Window, limit: usize) -> Result<Vec<Segment>, StoreError> {
         let mut segments = Vec::new();
-        for file in files_within(&*self.segments_by_time, path, window, usize::MAX)? {
+        for file in files_within(&*self.segments_by_time, path, window, limit)? {
             segments.extend(self.segment(path, &file)?);
         }
         Ok(segments)
@@ -178,7 +178,10 @@ fn files_within(
         for entry in table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, to, ""))? {
             let (key, end) = entry?;
             let (_, _, start, file) = key.value();
-            if files.len() < limit && (end.value() > from || start >= from) {
+            if end.value() > from || start >= from {
+                if files.len() == limit {
+                    break;
+                }
                 files.push((start, file.to_owned()));
             }
         }

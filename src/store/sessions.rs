@@ -7,6 +7,7 @@ use redb::ReadableTable as _;
 use crate::domain::ids::SessionId;
 use crate::domain::query::{Page, SessionKey, SessionQuery, Status, Window};
 use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
 
 use super::feed::Entity;
 use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
@@ -113,10 +114,10 @@ impl Transaction<'_> {
         &self,
         device: &str,
         path: &str,
-        before: SessionKey,
+        before: Timestamp,
     ) -> Result<Vec<(SessionKey, Session)>, StoreError> {
         let mut found = Vec::new();
-        for entry in self.open_sessions.range(..raw(before))? {
+        for entry in self.open_sessions.range(..(before.micros(), 0))? {
             let at = key(entry?.0.value());
             let Some((session, _)) = self.stored_session(at)? else { continue };
             if session.device_id == device && session.path == path {

@@ -50,10 +50,11 @@ fn a_second_publish_leaves_what_is_no_longer_null() {
 #[test]
 fn publish_is_for_the_paths_newest_open_session() {
     let daemon = Daemon::start();
-    open_at(&daemon, "newest", "p", &at(20, 0));
-    open_at(&daemon, "older", "p", &at(10, 0));
-    open_at(&daemon, "elsewhere", "q", &at(30, 0));
-    open_at(&daemon, "closed", "p", &at(40, 0));
+    // Of several devices: one that opens a newer session has ended its older one.
+    for (id, path, minute) in [("newest", "p", 20), ("older", "p", 10), ("elsewhere", "q", 30), ("closed", "p", 40)] {
+        let open = json!({"sessionId": id, "devId": format!("device of {id}"), "path": path, "startTs": at(minute, 0)});
+        daemon.post("/sessions/open", &open).is(201);
+    }
     close(&daemon, "closed", &at(50, 0));
     assert_eq!(publish(&daemon, "p", &at(21, 0))["session_id"], "newest");
     for id in ["older", "elsewhere", "closed"] {

@@ -1,13 +1,14 @@
 //! What each kind tells the daemon, and by which way.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::command::{COMPLETE, CREATE, PUBLISH, complained, home, hook, requests, told, waiting};
 use crate::support::agent::{open_at, session};
 use crate::support::daemon::{Daemon, Home, command};
-use crate::support::text;
+use crate::support::{text, until};
 
 /// What MediaMTX's hooks found in their environments, one JSON object a line.
 const SAMPLES: &str = include_str!("../data/recordings/hooks.ndjson");
@@ -101,7 +102,7 @@ fn without_a_socket_it_is_told_at_the_port_under_the_configured_token() {
         assert!(said.contains("401") && said.contains("Unauthorized") && !said.contains("tok-en"), "{said}");
         assert_eq!(std::fs::read_dir(wrong.dir()).unwrap().count(), 1, "only its configuration");
     }
-    assert_eq!(requests(&daemon).len(), 5);
+    until("five requests", Duration::from_secs(5), || (requests(&daemon).len() == 5).then_some(()));
     daemon.kill9();
 }
 
@@ -114,7 +115,8 @@ fn the_configuration_is_found_as_the_daemon_finds_it() {
         hook.args(["hook", "publish"]).envs(PUBLISH.iter().copied());
         set(&mut hook);
         told(&mut hook);
-        assert_eq!(requests(&daemon).len(), before + 1);
+        // The log is written behind the answer.
+        until("one more request", Duration::from_secs(5), || (requests(&daemon).len() == before + 1).then_some(()));
     };
     let file = daemon.home().config();
     told_with(&|hook| _ = hook.env("SESSION_STORE_CONFIG", &file));

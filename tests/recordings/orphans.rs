@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::site::{close, open};
+use crate::site::{self, close, open};
 use crate::support::agent::ingest;
 use crate::support::daemon::Daemon;
 use crate::support::until;
+use crate::watched::Recorder;
 
 fn session(daemon: &Daemon, id: &str) -> Value {
     daemon.get(format!("/sessions/{id}")).is(200).json()
@@ -73,4 +74,28 @@ fn a_session_that_is_seen_stays_open() {
         (session(&daemon, "quiet")["status"] == "closed").then_some(())
     });
     assert_eq!(session(&daemon, "busy")["status"], "open");
+}
+
+/// Nobody is seen, but the recording goes on: somebody is there.
+#[test]
+fn a_growing_recording_keeps_its_session_open() {
+    let daemon = Daemon::on(site::home("[sessions]\nidle_close_sec = 4\n"));
+    site::scanned(&daemon);
+    open(&daemon, "recorded", "cam-local", "2026-11-23T11:32:30Z");
+    open(&daemon, "quiet", "other", "2026-11-23T11:32:30Z");
+    let folder = daemon.dir().join("local/cam-local");
+    std::fs::create_dir_all(&folder).unwrap();
+    let sample = std::fs::read(format!("{}/cam-local/2026-11-23_08-32-35-013765.mp4", site::SAMPLES)).unwrap();
+    let mut recorder = Recorder::begin(&folder.join("2026-11-23_08-32-35-013765.mp4"), &sample);
+    until("the quiet one closed", Duration::from_secs(20), || {
+        // A file that is touched grows as far as its time tells.
+        recorder.touch();
+        (session(&daemon, "quiet")["status"] == "closed").then_some(())
+    });
+    assert_eq!(session(&daemon, "recorded")["status"], "open");
+    until("closed, once it stands still", Duration::from_secs(20), || {
+        (session(&daemon, "recorded")["status"] == "closed").then_some(())
+    });
+    let closed = session(&daemon, "recorded");
+    assert_eq!((&closed["end_reason"], &closed["end_ts"]), (&json!("idle"), &closed["media_end_ts"]));
 }

@@ -50,6 +50,11 @@ fn playback_is_what_mediamtx_lists() {
             assert_eq!(playback.len(), 0, "{path} is MPEG-TS, which is not served");
             continue;
         };
+        if path == "cam-epoch" {
+            // Its number 2 is not among the samples.
+            assert_eq!(causes(&recorded), ["not_started", "missing_segment", "truncated"]);
+            continue;
+        }
         assert_eq!(playback.len(), listed.len(), "{path}: {recorded}");
         for (ours, theirs) in playback.iter().zip(&listed) {
             let micros =
@@ -60,7 +65,7 @@ fn playback_is_what_mediamtx_lists() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 4);
+    assert_eq!(compared, 3);
 }
 
 #[test]
@@ -88,13 +93,13 @@ fn a_session_is_told_of_its_own_stretch() {
         (&json!("2026-11-23T11:32:40.000000Z"), &json!("2026-11-23T11:32:50.000000Z"))
     );
     assert_eq!((&recorded["complete"], &recorded["covered_ms"]), (&json!(true), &json!(10_000)));
-    assert_eq!(field(&recorded["segments"], "number"), [1, 2, 3].map(Value::from), "{recorded}");
+    assert_eq!(field(&recorded["segments"], "number"), [0, 1, 2, 3].map(Value::from), "{recorded}");
     assert_eq!(recorded["gaps"], json!([]));
     // Two seconds before; behind it the file was cut at 11:32:50.909.
     assert_eq!(recorded["playback"][0]["start"], "2026-11-23T11:32:38.000000Z");
     assert_eq!(recorded["playback"][0]["duration"], 12.909_059);
     let session = daemon.get("/sessions/s").json();
-    assert_eq!(session["media_start_ts"], "2026-11-23T11:32:39.909Z");
+    assert_eq!(session["media_start_ts"], "2026-11-23T11:32:35.013Z", "the first reaches into it by 13 ms");
     assert_eq!(session["media_end_ts"], "2026-11-23T11:32:50.909Z");
     daemon.get("/sessions/none/recordings").is(404);
 }

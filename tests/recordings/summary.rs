@@ -24,7 +24,7 @@ fn an_hour_says_what_is_covered_and_what_was_seen() {
     // A day of the cameras' time zone, UTC-3; all paths together.
     let days = daemon.get("/recordings/summary?from=2026-11-23T11:00:00Z&to=2026-11-23T13:00:00Z&bucket=day").is(200).json();
     assert_eq!(field(&days["buckets"], "start"), ["2026-11-23T03:00:00.000Z"]);
-    assert!(days["buckets"][0]["covered_ms"].as_i64().unwrap() > 23_807 + 2 * 15_000, "{days}");
+    assert!(days["buckets"][0]["covered_ms"].as_i64().unwrap() > 50_000, "{days}");
     assert_eq!(days["path"], json!(null));
 }
 

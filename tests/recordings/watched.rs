@@ -35,7 +35,7 @@ fn folder(daemon: &Daemon) -> PathBuf {
 
 /// A file that is written as MediaMTX writes it: the header with a duration of 0 and the first part, further parts, and at last
 /// the true duration.
-struct Recorder {
+pub struct Recorder {
     file: File,
     parts: Vec<Vec<u8>>,
     duration_at: u64,
@@ -43,7 +43,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn begin(place: &Path, sample: &[u8]) -> Self {
+    pub fn begin(place: &Path, sample: &[u8]) -> Self {
         let mut boxes: Vec<(String, Vec<u8>)> = Vec::new();
         let mut rest = sample;
         while !rest.is_empty() {
@@ -64,6 +64,11 @@ impl Recorder {
         header.extend(parts.remove(0));
         file.write_all(&header).unwrap();
         Self { file, parts, duration_at: duration_at as u64, duration }
+    }
+
+    /// Looks as if it were written to.
+    pub fn touch(&mut self) {
+        self.file.set_modified(std::time::SystemTime::now()).unwrap();
     }
 
     /// Writes one more part; says whether there was one.
@@ -179,6 +184,45 @@ fn folders_of_new_paths_and_dates_join_by_themselves() {
     let name = "08-32-35-033740-0300.mp4";
     fs::copy(format!("{SAMPLES}/site/gate/2026/11/23/{name}"), nested.join(name)).unwrap();
     recordings_become("one is back", &daemon, "site/gate", |now| states(now)[0] == "complete");
+}
+
+/// The system keeps so many events for a reader that does not read, and then drops them.
+#[test]
+fn what_the_system_dropped_is_found_by_a_scan() {
+    let daemon = watching("");
+    let folder = folder(&daemon);
+    within_2s("the folder is watched", &daemon, |_| true);
+    let mut header = sample(FIRST)[..4096].to_vec();
+    // `mtxi`: type, version and flags, stream id; then the number, DTS and NTP.
+    let number = header.windows(4).position(|four| four == b"mtxi").unwrap() + 4 + 4 + 16;
+    let begin = i64::from_be_bytes(header[number + 16..number + 24].try_into().unwrap());
+    let kept: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    // Creating, writing and closing are three events.
+    let files = kept / 3 + 1000;
+    daemon.signal("STOP");
+    for file in 0..files {
+        let nanos = i64::try_from(file).unwrap() * 5_000_000_000;
+        header[number..number + 8].copy_from_slice(&(file as u64).to_be_bytes());
+        header[number + 8..number + 16].copy_from_slice(&nanos.to_be_bytes());
+        header[number + 16..number + 24].copy_from_slice(&(begin + nanos).to_be_bytes());
+        fs::write(folder.join(format!("2026-11-23_08-32-35-{file:06}.mp4")), &header).unwrap();
+    }
+    daemon.signal("CONT");
+    until("all are found", Duration::from_secs(30), || (daemon.get("/health").json()["segments"] == files).then_some(()));
+}
+
+/// Without a watch for every folder changes are looked for, and the operator is told how to get more.
+#[test]
+fn without_watches_changes_are_looked_for() {
+    let home = site::home("");
+    let limited = "echo 1 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
+    let under = ["unshare", "--user", "--map-root-user", "sh", "-c", limited];
+    let daemon = Daemon::under(home, under.map(Into::into).to_vec());
+    let health = site::scanned(&daemon);
+    assert_eq!(health["recordings"]["mode"], "polling", "{health}");
+    assert!(health["reasons"].to_string().contains("max_user_watches"), "{health}");
+    fs::write(folder(&daemon).join(FIRST), sample(FIRST)).unwrap();
+    recordings_become("found", &daemon, "cam-local", |now| states(now) == ["complete"]);
 }
 
 /// While nobody watched, files came and went.

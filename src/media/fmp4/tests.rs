@@ -91,7 +91,7 @@ fn a_file_cut_anywhere_has_its_whole_parts() {
     let bytes = unclosed(sample("34-05-945758"));
     let part_ends = [17_613, 27_299, 39_611, 49_471, 61_389, 62_943];
     let mut before = 0;
-    let is_telling = |cut: &usize| *cut < 1_700 || cut % 97 == 0 || part_ends.iter().any(|end| cut.abs_diff(*end) < 20);
+    let is_telling = |cut: &usize| *cut < 1_700 || cut.is_multiple_of(97) || part_ends.iter().any(|end| cut.abs_diff(*end) < 20);
     for cut in (0..=bytes.len()).filter(is_telling) {
         let measured = bytes_measured(&bytes[..cut]);
         let parts = part_ends.iter().filter(|end| **end <= cut).count();
