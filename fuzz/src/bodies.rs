@@ -35,6 +35,9 @@ pub fn run(data: &[u8]) {
         let again = wire::publish(&fields(json!({"path": path, "eventTs": event.to_micros()})));
         assert_eq!(again, Ok((path, event)));
     }
+    if let Some((path, file)) = taken(wire::segment_create(&object)) {
+        assert!(!path.is_empty() && !file.is_empty());
+    }
     if let Some(hook) = taken(wire::segment_complete(&object)) {
         let duration_sec = 300;
         let now = Timestamp::from_micros(1_760_184_000_000_000);

@@ -142,9 +142,8 @@ async fn deliver(hook: &Hook, event: Timestamp, config: &Config) -> Result<(), S
 
 /// Asks until there is an answer that stands, or the time is up.
 async fn ask(target: &Target, hook: &Hook, token: Option<&str>) -> Outcome {
-    let token = match token.map(HeaderValue::from_str).transpose() {
-        Ok(token) => token,
-        Err(_) => return Outcome::Refused("[mediamtx] hook_token cannot be sent as a header.".to_owned()),
+    let Ok(token) = token.map(HeaderValue::from_str).transpose() else {
+        return Outcome::Unreached("[mediamtx] hook_token cannot be sent as a header".to_owned());
     };
     let until = Instant::now() + ASK_FOR;
     let mut pause = PAUSES.0;

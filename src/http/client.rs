@@ -143,7 +143,6 @@ async fn read(response: Response<Incoming>, mut take: impl FnMut(&[u8]) -> io::R
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn said(error: impl std::error::Error) -> String {
     error.to_string()
 }

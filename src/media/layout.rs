@@ -112,7 +112,7 @@ pub fn waiting_hook(event: Timestamp, kind: &str, unique: &str) -> String {
 
 /// Whether a hook may lie in the file of this name.
 pub fn is_waiting_hook(name: &str) -> bool {
-    !name.starts_with('.') && name.ends_with(".json")
+    !name.starts_with('.') && Path::new(name).extension().is_some_and(|kind| kind == "json")
 }
 
 /// Below the spool: the temporary name of the file that will be called `name`.

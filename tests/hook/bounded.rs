@@ -108,7 +108,7 @@ fn an_error_that_nobody_reads_does_not_hold_it() {
     let home = home("");
     let (_reader, mut full) = std::io::pipe().unwrap();
     // A pipe holds 64 KiB.
-    full.write_all(&[b' '; 64 << 10]).unwrap();
+    full.write_all(&vec![b' '; 64 << 10]).unwrap();
     let begin = Instant::now();
     let mut hook = hook(&home, "publish", &[]).stdin(Stdio::null()).stderr(full).spawn().unwrap();
     let status = until("its end", LIMIT, || hook.try_wait().unwrap());

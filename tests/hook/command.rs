@@ -1,7 +1,7 @@
 //! A home for daemon and hooks, and the command as MediaMTX runs it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub fn spool(home: &Home) -> PathBuf {
 pub fn waiting(home: &Home) -> Vec<String> {
     let Ok(entries) = fs::read_dir(spool(home)) else { return Vec::new() };
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".json")).collect();
+    let mut names: Vec<_> = names.filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "json")).collect();
     names.sort();
     names
 }

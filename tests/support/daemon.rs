@@ -74,6 +74,7 @@ impl Home {
                 ("database", "path", at("data/session-store.redb")),
                 ("frames", "storage_path", at("frames")),
                 ("tracks", "storage_path", at("tracks")),
+                ("mediamtx", "spool_path", at("spool")),
                 ("log", "format", "\"json\"".to_owned()),
             ],
         );
