@@ -314,7 +314,7 @@ fn walk(store: &Store, query: &SessionQuery, limit: usize, mut between: impl FnM
 fn feed(store: &Store, mut since: u64, limit: usize) -> Vec<(u64, Change)> {
     let mut all = Vec::new();
     loop {
-        let page = read(store).changes(since, limit).unwrap();
+        let page = read(store).changes(since, None, limit).unwrap();
         if page.changes.is_empty() {
             assert_eq!(page.next, read(store).feed_head().unwrap());
             return all;
@@ -555,7 +555,7 @@ fn tombstones(store: &Store) -> Vec<(u64, String)> {
 }
 
 fn is_restarted(store: &Store, since: u64) -> bool {
-    matches!(read(store).changes(since, 10), Err(FeedError::Restarted))
+    matches!(read(store).changes(since, None, 10), Err(FeedError::Restarted))
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Loaded, Mistakes};
+use crate::runtime::arenas;
 
 /// Keeps the sessions, detections and frames of a camera gateway, and answers for them.
 ///
@@ -97,8 +98,12 @@ enum Command {
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Serve) {
+        arenas::limit();
+    }
     let loaded = Loaded::find(arguments.config.as_deref());
-    match arguments.command.unwrap_or(Command::Serve) {
+    match command {
         Command::CheckConfig => check_config::run(loaded),
         Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
         Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
