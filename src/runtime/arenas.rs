@@ -22,5 +22,7 @@ pub fn limit() {
         command.arg0(name);
     }
     let error = command.args(arguments).env(VARIABLE, MAX_ARENAS).exec();
-    eprintln!("session-store: goes on with more memory than it needs, since it cannot be begun with {VARIABLE}={MAX_ARENAS}: {error}.");
+    eprintln!(
+        "session-store: goes on with more memory than it needs, since it cannot be begun with {VARIABLE}={MAX_ARENAS}: {error}."
+    );
 }
