@@ -92,6 +92,13 @@ impl Service {
                     .to_owned(),
             );
         }
+        if store.is_read_only() {
+            health.reasons.push(
+                "The volume of the database is read-only, perhaps after an error of its disk: nothing is stored until it can be written \
+                 again. What is there is still read: take it with `session-store backup`, then look at the kernel's log."
+                    .to_owned(),
+            );
+        }
         if store.is_disk_full() {
             health.reasons.push("The disk is full: frames are refused until there is room.".to_owned());
         }

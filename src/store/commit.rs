@@ -62,6 +62,9 @@ impl Committer {
                     jobs.remove(index).job.finish(Err(WriteError::Failed(error.to_string())));
                 }
                 Err(Failure::OfStore(error)) => {
+                    if error.is_read_only() {
+                        return self.wait_for_writable(jobs);
+                    }
                     tracing::error!(%error, "a commit failed");
                     if matches!(error, StoreError::Gone) {
                         self.shared.touches.postpone();
@@ -102,7 +105,7 @@ impl Committer {
             self.try_checkpoint()?;
         }
         let database = self.shared.handle.get()?;
-        let mut txn = database.begin_write()?;
+        let txn = database.begin_write()?;
         let mut tx = Transaction::new(&txn, self.shared.clock.now())?;
         let before = tx.head;
         for (index, pending) in jobs.iter_mut().enumerate() {
@@ -133,10 +136,9 @@ impl Committer {
         } else {
             tx.set_journal_applied(self.journal.number())?;
             drop(tx);
-            txn.set_quick_repair(true);
-            txn.commit()?;
-            self.journal.reset();
+            self.make_durable(txn)?;
         }
+        self.found_writable();
         let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
         self.shared.touches.settle(&carried);
@@ -161,6 +163,10 @@ impl Committer {
         let done = self.try_checkpoint();
         let is_done = done.is_ok();
         if let Err(error) = done {
+            if error.is_read_only() {
+                self.wait_for_writable(Vec::new());
+                return false;
+            }
             tracing::error!(%error, "the database cannot be committed; the journal still holds what it lacks");
             if error.is_disk_full() {
                 self.shared.reserve.release();
@@ -174,14 +180,42 @@ impl Committer {
 
     fn try_checkpoint(&mut self) -> Result<(), StoreError> {
         let database = self.shared.handle.get()?;
-        let mut txn = database.begin_write()?;
+        let txn = database.begin_write()?;
         let mut tx = Transaction::new(&txn, self.shared.clock.now())?;
         tx.set_journal_applied(self.journal.number())?;
         drop(tx);
+        self.make_durable(txn)
+    }
+
+    /// Commits durably a transaction that notes [`Journal::number`], so that the journal's room is free again.
+    fn make_durable(&mut self, mut txn: WriteTransaction) -> Result<(), StoreError> {
+        self.shared.handle.try_writing()?;
         txn.set_quick_repair(true);
         txn.commit()?;
         self.journal.reset();
         Ok(())
+    }
+
+    /// The volume is read-only: nothing was changed, reads go on, and `jobs` fail.
+    fn wait_for_writable(&self, jobs: Vec<Pending>) {
+        if !self.shared.is_read_only.swap(true, Ordering::Relaxed) {
+            tracing::error!("the database's volume is read-only: nothing is stored until it can be written again");
+        }
+        self.shared.touches.postpone();
+        self.give_up(jobs, || WriteError::Failed("the database's volume is read-only".into()));
+    }
+
+    /// Looks whether a volume that was read-only can be written again.
+    pub fn look_for_writable(&self) {
+        if self.shared.is_read_only.load(Ordering::Relaxed) && self.shared.handle.try_writing().is_ok() {
+            self.found_writable();
+        }
+    }
+
+    fn found_writable(&self) {
+        if self.shared.is_read_only.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the database's volume can be written again");
+        }
     }
 
     /// Applies the held touches of the sessions written to, or all of them.

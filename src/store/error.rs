@@ -27,6 +27,12 @@ impl StoreError {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// Whether the volume takes no writes at all, as after an error of its disk.
+    pub fn is_read_only(&self) -> bool {
+        let (Self::Database(redb::Error::Io(error)) | Self::File(error)) = self else { return false };
+        error.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
     /// Whether redb will answer nothing more until the file is opened again.
     pub fn needs_reopening(&self) -> bool {
         matches!(self, Self::Database(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed))

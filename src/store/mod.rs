@@ -30,7 +30,7 @@ mod worker;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ struct Shared {
     /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
     last_commit_ms: AtomicU64,
     tombstone_age: Duration,
+    /// The volume took no writes when it was last tried.
+    is_read_only: AtomicBool,
     /// Beaten since they were last taken, and a word to whoever takes them.
     beaten: Mutex<(Vec<BeatenFrame>, u64)>,
     beaten_news: Notify,
@@ -147,6 +149,7 @@ impl Store {
             head: watch::Sender::new(head),
             last_commit_ms: AtomicU64::new(0),
             tombstone_age: options.tombstone_age,
+            is_read_only: AtomicBool::new(false),
             beaten: Mutex::default(),
             beaten_news: Notify::new(),
             _lock: lock,
@@ -272,6 +275,11 @@ impl Store {
     /// Whether the disk is too full for frames: the reserve is given up, or could not be made.
     pub fn is_disk_full(&self) -> bool {
         self.inner.shared.reserve.is_missing()
+    }
+
+    /// Whether the database's volume takes no writes.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.shared.is_read_only.load(Ordering::Relaxed)
     }
 
     /// Whether the open database still lies in its place. Where it does not, nothing is stored any more.
