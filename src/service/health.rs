@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::media::disk;
+use crate::store::{StoreError, guarded};
 
 use super::{Service, blocking};
 
@@ -92,6 +93,7 @@ impl Service {
                     .to_owned(),
             );
         }
+        health.reasons.extend(store.damage());
         if store.is_read_only() {
             health.reasons.push(
                 "The volume of the database is read-only, perhaps after an error of its disk: nothing is stored until it can be written \
@@ -107,13 +109,18 @@ impl Service {
         health.queue_depth = store.queue_depth();
         health.last_commit_age_ms = store.last_commit_age().map(millis);
         health.feed_head = Some(*store.feed_head().borrow());
-        match store.read() {
-            Ok(snapshot) => {
-                health.sessions = snapshot.session_count().ok();
-                health.sessions_open = snapshot.open_session_count().ok();
-                health.detections = snapshot.detection_count().ok();
-                health.frames_to_delete = snapshot.beaten_frame_count().ok();
-            }
+        let counted = guarded(|| {
+            let snapshot = store.read()?;
+            health.sessions = snapshot.session_count().ok();
+            health.sessions_open = snapshot.open_session_count().ok();
+            health.detections = snapshot.detection_count().ok();
+            health.frames_to_delete = snapshot.beaten_frame_count().ok();
+            Ok::<_, StoreError>(())
+        });
+        match counted {
+            Ok(()) => {}
+            // Said already.
+            Err(_) if store.damage().is_some() => {}
             Err(error) => health.reasons.push(format!("The store cannot be read: {error}.")),
         }
         health

@@ -76,6 +76,15 @@ impl Handle {
         Ok(())
     }
 
+    /// Why the database cannot be opened, as a whole sentence.
+    pub fn sentence(&self, error: &StoreError) -> String {
+        match error {
+            StoreError::Refused(sentence) => sentence.clone(),
+            StoreError::Damaged => damaged(&self.path, "its pages make no sense").to_string(),
+            error => format!("The database {} cannot be opened again: {error}. It is tried on.", self.path.display()),
+        }
+    }
+
     /// Whether the volume takes writes, tried out on the file's time of change. redb is only let write where it does: after a
     /// failure it would answer no reads either, and could not be opened again.
     pub fn try_writing(&self) -> Result<(), StoreError> {

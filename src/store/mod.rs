@@ -4,6 +4,7 @@
 
 mod building;
 mod commit;
+mod damage;
 mod database;
 mod detections;
 mod error;
@@ -42,6 +43,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::clock::Clock;
 
 pub use building::Building;
+pub use damage::guarded;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
@@ -54,6 +56,7 @@ pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 pub use verify::{Looked, NamedFrame, Place};
 
+use damage::Damage;
 use database::Handle;
 use journal::Journal;
 use lock::FolderLock;
@@ -102,6 +105,7 @@ struct Shared {
     tombstone_age: Duration,
     /// The volume took no writes when it was last tried.
     is_read_only: AtomicBool,
+    damage: Damage,
     /// Beaten since they were last taken, and a word to whoever takes them.
     beaten: Mutex<(Vec<BeatenFrame>, u64)>,
     beaten_news: Notify,
@@ -121,6 +125,14 @@ impl Store {
     /// A sentence where another process has the store, where it is damaged, or was written by
     /// a newer version.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let path = options.path.clone();
+        guarded(|| Self::open_unguarded(options, clock)).map_err(|error| match error {
+            StoreError::Damaged => database::damaged(&path, "its pages make no sense"),
+            error => error,
+        })
+    }
+
+    fn open_unguarded(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = FolderLock::take(&options.path)?;
         let handle = Handle::open(&options.path, options.cache_bytes)?;
         let (identity, journal, head) = {
@@ -150,6 +162,7 @@ impl Store {
             last_commit_ms: AtomicU64::new(0),
             tombstone_age: options.tombstone_age,
             is_read_only: AtomicBool::new(false),
+            damage: Damage::default(),
             beaten: Mutex::default(),
             beaten_news: Notify::new(),
             _lock: lock,
@@ -275,6 +288,16 @@ impl Store {
     /// Whether the disk is too full for frames: the reserve is given up, or could not be made.
     pub fn is_disk_full(&self) -> bool {
         self.inner.shared.reserve.is_missing()
+    }
+
+    /// Remembers that a read found something in the database that cannot be right.
+    pub fn note_damage(&self, what: &str) {
+        self.inner.shared.damage.note(what);
+    }
+
+    /// A sentence on the database's damage and the way out, if any was met or it cannot be opened again.
+    pub fn damage(&self) -> Option<String> {
+        self.inner.shared.damage.sentence()
     }
 
     /// Whether the database's volume takes no writes.
