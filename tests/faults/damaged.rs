@@ -85,12 +85,18 @@ fn damage_under_the_daemon_is_told_with_the_way_out_and_never_ends_it() {
         let path = daemon.dir().join(DATA);
         let length = fs::metadata(&path).unwrap().len();
         harm(&File::options().read(true).write(true).open(&path).unwrap(), length);
-        let answers: Vec<u16> = QUESTIONS.map(|target| told(&daemon, name, &Request::get(target))).into();
+        let mut requests: Vec<Request> = QUESTIONS.map(Request::get).into();
         for n in 0..10 {
-            told(&daemon, name, &Request::post("/sessions/open").json(&opening(&format!("new {n}"))));
+            requests.push(Request::post("/sessions/open").json(&opening(&format!("new {n}"))));
             let closing = json!({"sessionId": format!("s{}", n * 590), "endTs": START});
-            told(&daemon, name, &Request::post("/sessions/close").json(&closing));
+            requests.push(Request::post("/sessions/close").json(&closing));
         }
+        // Side by side: where the file is gone, each waits for some seconds.
+        let answers: Vec<u16> = std::thread::scope(|scope| {
+            let daemon = &daemon;
+            let asked: Vec<_> = requests.iter().map(|request| scope.spawn(move || told(daemon, name, request))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
         let health = daemon.get("/health").is(200).json();
         let reasons = health["reasons"].to_string();
         assert!(answers.contains(&500), "{name}: nobody has met it");
