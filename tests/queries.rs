@@ -314,7 +314,7 @@ fn walk(store: &Store, query: &SessionQuery, limit: usize, mut between: impl FnM
 fn feed(store: &Store, mut since: u64, limit: usize) -> Vec<(u64, Change)> {
     let mut all = Vec::new();
     loop {
-        let page = read(store).changes(since, limit).unwrap();
+        let page = read(store).changes(since, None, limit).unwrap();
         if page.changes.is_empty() {
             assert_eq!(page.next, read(store).feed_head().unwrap());
             return all;
@@ -555,7 +555,7 @@ fn tombstones(store: &Store) -> Vec<(u64, String)> {
 }
 
 fn is_restarted(store: &Store, since: u64) -> bool {
-    matches!(read(store).changes(since, 10), Err(FeedError::Restarted))
+    matches!(read(store).changes(since, None, 10), Err(FeedError::Restarted))
 }
 
 #[test]
@@ -586,6 +586,38 @@ fn old_tombstones_are_dropped_and_a_reader_from_before_them_must_begin_again() {
     assert_eq!(feed(&store, b.0, 10).len(), 1, "one that did goes on");
     assert_eq!(entities(&feed(&store, 0, 10)).into_keys().map(|(id, _)| id).collect::<Vec<_>>(), ["c", "d"]);
     assert!(is_restarted(&store, c.0 + 1), "beyond the newest number");
+}
+
+/// A reader that begins at 0 sees everything. While it was on its way through what is older than a deletion that was forgotten, each of
+/// its pages was told "Feed restarted", at the same place whenever it began again: on a store with enough records it never arrived.
+#[test]
+fn a_reader_that_began_behind_a_deletion_is_not_sent_back_when_it_is_forgotten() {
+    let place = Place::new();
+    let store = place.open();
+    add(&store, &["a", "b", "c", "d", "e"]);
+    let early = read(&store).changes(0, None, 2).unwrap();
+    assert_eq!((early.next, early.began), (2, None), "nothing was deleted yet");
+    delete(&store, "a");
+    let on_its_way = read(&store).changes(0, None, 2).unwrap();
+    assert_eq!(on_its_way.began, Some(6));
+    add(&store, &["f"]);
+    place.clock.advance(AGE + Duration::from_secs(1));
+    store.write_blocking(|tx| tx.drop_tombstones(tx.now(), 10)).unwrap();
+    let behind_it = read(&store).changes(0, None, 2).unwrap();
+    let mut seen = Vec::new();
+    for (page, first) in [(on_its_way, "b"), (behind_it, "b")] {
+        let (mut page, mut ids) = (page, Vec::new());
+        while !page.changes.is_empty() {
+            ids.extend(entities(&page.changes).into_keys().map(|(id, _)| id));
+            page = read(&store).changes(page.next, page.began, 2).unwrap();
+        }
+        assert_eq!(ids[0], first);
+        seen.push(ids);
+    }
+    assert_eq!(seen, [["b", "c", "d", "e", "f"]; 2]);
+    let is_told = |began| matches!(read(&store).changes(early.next, began, 2), Err(FeedError::Restarted));
+    assert!(is_told(early.began) && is_told(Some(5)), "it knows a, and would never hear of its end");
+    assert!(is_told(Some(1000)), "no feed of this store ended there");
 }
 
 #[test]

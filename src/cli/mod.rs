@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Loaded, Mistakes};
+use crate::runtime::arenas;
 
 /// Keeps the sessions, detections and frames of a camera gateway, and answers for them.
 ///
@@ -106,7 +107,11 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let file = arguments.config.as_deref();
     let loaded = || Loaded::find(file);
-    match arguments.command.unwrap_or(Command::Serve) {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Serve) {
+        arenas::limit();
+    }
+    match command {
         // It is bounded in time, which reading a configuration is not: it does that itself.
         Command::Hook(arguments) => hook::run(&arguments, file),
         Command::CheckConfig => check_config::run(loaded()),

@@ -79,7 +79,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::Busy => Self::busy(),
             ServiceError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "The disk is full; make room and send it again"),
             ServiceError::Restarted => Self::new(StatusCode::CONFLICT, "Feed restarted"),
-            ServiceError::Ill(detail) | ServiceError::Failed(detail) => Self::internal(detail),
+            ServiceError::Ill(detail) | ServiceError::Damaged(detail) | ServiceError::Failed(detail) => Self::internal(detail),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, statat, syncfs, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -25,11 +25,12 @@ impl Folder {
     ///
     /// # Errors
     /// That it is not there, or that it is a link or a file.
-    pub fn folder(&self, name: &str) -> io::Result<Self> {
+    pub fn folder(&self, name: impl Arg + Copy) -> io::Result<Self> {
         match openat(&*self.0, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(folder) => Ok(Self::from(folder)),
             // NOTDIR is what a link gives under DIRECTORY.
             Err(Errno::LOOP | Errno::NOTDIR) => {
+                let name = name.to_string_lossy();
                 Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{name} is a link or a file where a folder must be")))
             }
             Err(error) => Err(error.into()),
@@ -76,6 +77,19 @@ impl Folder {
         Ok(unlinkat(&*self.0, name, AtFlags::empty())?)
     }
 
+    /// Deletes what is called `name`: of a folder also what is in it, of a link only the link.
+    pub fn remove(&self, name: impl Arg + Copy) -> io::Result<()> {
+        match self.delete(name) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
+            done => return done,
+        }
+        let folder = self.folder(name)?;
+        for inner in folder.names()? {
+            folder.remove(inner.as_c_str())?;
+        }
+        Ok(unlinkat(&*self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
     /// Length of the regular file called `name`.
     pub fn length(&self, name: &str) -> io::Result<u64> {
         let found = statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -98,6 +112,11 @@ impl Folder {
     /// Makes its names durable.
     pub fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    /// Makes all durable that was written to its volume.
+    pub fn sync_volume(&self) -> io::Result<()> {
+        Ok(syncfs(&*self.0)?)
     }
 }
 

@@ -29,7 +29,8 @@ pub const FRAMES_MARKER: &str = "\\store";
 pub const FRAMES_TEMPORARY: &str = "\\tmp";
 /// Below the frames folder: how far the sidecars follow the change feed.
 pub const SIDECARS: &str = "\\sidecars";
-const RESTORING: &str = "\\restoring";
+/// Below the frames folder: the mark of a restore that is under way, and what it has unpacked.
+pub const RESTORING: &str = "\\restoring";
 /// In a generation: its lines.
 pub const CATALOGUE: &str = "catalogue.ndjson";
 /// In a generation: what it is; the last that is written of a backup.

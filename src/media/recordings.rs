@@ -8,7 +8,8 @@ use std::path::Path;
 use crate::domain::measured::{Measured, Unmeasurable};
 use crate::domain::record_path::Format;
 
-use super::{beneath, fmp4, mpegts};
+use super::fmp4::{self, Progress};
+use super::{beneath, mpegts};
 
 /// What tells whether a file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +36,22 @@ pub fn facts(root: &Path, below: &str) -> io::Result<Facts> {
     if found.is_file() { Ok(Facts::from(&found)) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Reads a few kilobytes of the file `below` a recordings' root, and says what it is. Links are not followed.
+/// Reads a few kilobytes of the file `below` a recordings' root, and says what it is; one that is being written, from where
+/// the last look left `progress`. Links are not followed.
 ///
 /// # Errors
 /// Where it cannot be opened or read.
-pub fn measure(root: &Path, below: &str, format: Format) -> io::Result<(Facts, Result<Measured, Unmeasurable>)> {
+pub fn measure(
+    root: &Path,
+    below: &str,
+    format: Format,
+    progress: &mut Progress,
+) -> io::Result<(Facts, Result<Measured, Unmeasurable>)> {
     let parts: Vec<&str> = below.split('/').collect();
     let file: File = beneath::open(root, &parts)?;
     let facts = Facts::from(&file.metadata()?);
     let measured = match format {
-        Format::Fmp4 => fmp4::measure(&file, facts.bytes)?,
+        Format::Fmp4 => fmp4::measure_on(&file, facts.bytes, progress)?,
         Format::MpegTs => mpegts::measure(&file, facts.bytes)?,
     };
     Ok((facts, measured))

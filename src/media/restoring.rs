@@ -1,16 +1,17 @@
 //! Putting a backup's frames back into an empty frames folder.
 
 use std::fs::{self, File, FileTimes};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{ioctl_ficlone, syncfs};
+use rustix::fs::ioctl_ficlone;
 
 use crate::domain::ids::{FileName, SessionId};
 
+use super::beneath::{self, Folder};
 use super::frames::FramesFolder;
 use super::generations::Generations;
-use super::{beneath, layout};
+use super::layout;
 
 /// One generation of a backup, or what was unpacked of a stream.
 pub struct Generation {
@@ -40,19 +41,24 @@ impl Generation {
 
     /// Its lines.
     pub fn catalogue(&self) -> io::Result<File> {
-        File::open(layout::generation_catalogue(&self.path))
+        beneath::open(&self.path, &[layout::CATALOGUE])
     }
 
     /// What it says of itself.
     pub fn manifest(&self) -> io::Result<Vec<u8>> {
-        fs::read(layout::generation_manifest(&self.path))
+        let mut manifest = Vec::new();
+        beneath::open(&self.path, &[layout::MANIFEST])?.read_to_end(&mut manifest)?;
+        Ok(manifest)
     }
 }
 
 /// A frames folder that is being filled; marked as such, so that an interrupted restore can be begun again.
 pub struct Filling {
-    frames: FramesFolder,
-    folder: Option<SessionId>,
+    root: Folder,
+    /// Where the mark lies, and what is unpacked of a stream.
+    restoring: PathBuf,
+    /// The folder of the session whose frames come.
+    session: Option<(SessionId, Folder)>,
 }
 
 impl Filling {
@@ -61,51 +67,52 @@ impl Filling {
     /// # Errors
     /// `DirectoryNotEmpty` where anything else is in it.
     pub fn begin(frames: &FramesFolder) -> io::Result<Self> {
-        let (root, mark) = (frames.root(), layout::restoring(frames.root()));
-        fs::create_dir_all(root)?;
-        if mark.is_dir() && !layout::frames_marker(root).exists() {
-            for entry in fs::read_dir(root)? {
-                let path = entry?.path();
-                if path != mark {
-                    remove(&path)?;
-                }
+        fs::create_dir_all(frames.root())?;
+        let root = Folder::root(frames.root())?;
+        let names = root.names()?;
+        let is_there = |wanted: &str| names.iter().any(|name| name.to_bytes() == wanted.as_bytes());
+        if root.folder(layout::RESTORING).is_ok() && !is_there(layout::FRAMES_MARKER) {
+            // The mark last, or a further interruption would leave what nobody may sweep.
+            for name in names.iter().filter(|name| name.to_bytes() != layout::RESTORING.as_bytes()) {
+                root.remove(name.as_c_str())?;
             }
-            fs::remove_dir_all(&mark)?;
-        } else if fs::read_dir(root)?.next().is_some() {
+            root.remove(layout::RESTORING)?;
+        } else if !names.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        fs::create_dir(&mark)?;
-        File::open(root)?.sync_all()?;
-        Ok(Self { frames: frames.clone(), folder: None })
+        root.make(layout::RESTORING)?;
+        root.sync()?;
+        Ok(Self { root, restoring: layout::restoring(frames.root()), session: None })
     }
 
     /// Unpacks a stream beside the frames.
     pub fn unpack(&self, input: impl io::Read) -> io::Result<Generation> {
-        let path = layout::restoring(self.frames.root());
-        super::tape::unpack(input, &path)?;
-        Ok(Generation { path, is_ours: true })
+        super::tape::unpack(input, &self.root.folder(layout::RESTORING)?)?;
+        Ok(Generation { path: self.restoring.clone(), is_ours: true })
     }
 
     /// Puts a frame into its place; says whether the backup has it.
     pub fn place(&mut self, from: &Generation, session: &SessionId, file: &FileName) -> io::Result<bool> {
-        let folder = layout::session_frames(self.frames.root(), session);
-        if self.folder.as_ref() != Some(session) {
-            match fs::create_dir(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => self.folder = Some(session.clone()),
-            }
-        }
-        let target = folder.join(file.as_str());
-        let source = match beneath::open(&from.path, &[layout::FRAMES, session.as_str(), file.as_str()]) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(target.is_file()),
+        let folder = match &self.session {
+            Some((open, folder)) if open == session => folder,
+            _ => &self.session.insert((session.clone(), self.root.make_or_open(layout::session_folder(session))?)).1,
+        };
+        let name = file.as_str();
+        let source = match beneath::open(&from.path, &[layout::FRAMES, session.as_str(), name]) {
+            // Several detections may show one frame.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(folder.length(name).is_ok()),
             opened => opened?,
         };
         if from.is_ours {
-            fs::rename(layout::generation_frame(&from.path, session, file), &target)?;
+            let unpacked = Folder::root(&from.path)?.folder(layout::FRAMES)?.folder(session.as_str())?;
+            unpacked.rename(name, folder, name)?;
             return Ok(true);
         }
+        let to = match folder.create(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(folder.length(name).is_ok()),
+            made => made?,
+        };
         let modified = source.metadata()?.modified()?;
-        let to = File::create(&target)?;
         if ioctl_ficlone(&to, &source).is_err() {
             io::copy(&mut &source, &mut &to)?;
         }
@@ -115,22 +122,18 @@ impl Filling {
 
     /// Makes it durable; the mark stays.
     pub fn settle(&self) -> io::Result<()> {
-        let mark = layout::restoring(self.frames.root());
-        for entry in fs::read_dir(mark)? {
-            remove(&entry?.path())?;
+        let mark = self.root.folder(layout::RESTORING)?;
+        for name in mark.names()? {
+            mark.remove(name.as_c_str())?;
         }
-        Ok(syncfs(File::open(self.frames.root())?)?)
+        self.root.sync_volume()
     }
 
     /// Takes the mark away.
     pub fn end(self) -> io::Result<()> {
-        match fs::remove_dir(layout::restoring(self.frames.root())) {
+        match self.root.remove(layout::RESTORING) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }

@@ -1,7 +1,7 @@
 //! A backup as one stream: a tar archive whose last entry says that it is whole.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path};
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::domain::frame::Jpeg;
 use crate::domain::ids::{FileName, SessionId};
 
+use super::beneath::Folder;
 use super::frames::FramesFolder;
 use super::generations::{Added, is_settled};
 use super::layout;
@@ -84,7 +85,7 @@ impl<W: Write> Tape<W> {
 ///
 /// # Errors
 /// Where the stream is no backup, or is cut.
-pub fn unpack(input: impl Read, generation: &Path) -> io::Result<()> {
+pub fn unpack(input: impl Read, generation: &Folder) -> io::Result<()> {
     let strange = |what: &Path| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no part of a backup", what.display()));
     for entry in tar::Archive::new(input).entries()? {
         let mut entry = entry?;
@@ -94,22 +95,19 @@ pub fn unpack(input: impl Read, generation: &Path) -> io::Result<()> {
         }
         let parts: Option<Vec<&str>> =
             path.components().map(|part| if let Component::Normal(part) = part { part.to_str() } else { None }).collect();
-        let target = match parts.as_deref() {
-            Some([one]) if [layout::CATALOGUE, layout::MANIFEST].contains(one) => generation.join(one),
+        let mut file = match parts.as_deref() {
+            Some([one]) if [layout::CATALOGUE, layout::MANIFEST].contains(one) => generation.create(one)?,
             Some([layout::FRAMES, session, file]) => {
                 let (Ok(session), Ok(file)) = (SessionId::new("", *session), FileName::new("", *file)) else {
                     return Err(strange(&path));
                 };
-                let target = layout::generation_frame(generation, &session, &file);
-                fs::create_dir_all(target.parent().unwrap_or(generation))?;
-                target
+                generation.make_or_open(layout::FRAMES)?.make_or_open(session.as_str())?.create(file.as_str())?
             }
             _ => return Err(strange(&path)),
         };
-        let mut file = File::create(target)?;
         io::copy(&mut entry, &mut file)?;
     }
-    if layout::generation_manifest(generation).is_file() {
+    if generation.length(layout::MANIFEST).is_ok() {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ends before the backup does"))

@@ -1,5 +1,6 @@
 //! The daemon's relations with the machine: its clock, its signals, its limits, its log, its time zone.
 
+pub mod arenas;
 pub mod clock;
 pub mod folders;
 pub mod limits;

@@ -63,7 +63,7 @@ impl Service {
 /// # Errors
 /// [`ServiceError::Restarted`] where `since` is not a place in this feed.
 pub fn export_some(snapshot: &Snapshot, since: u64) -> Result<Option<Piece>, ServiceError> {
-    Ok(lines_of(snapshot, &snapshot.changes(since, AT_ONCE)?)?)
+    Ok(lines_of(snapshot, &snapshot.changes(since, None, AT_ONCE)?)?)
 }
 
 /// The lines of the next entries, for one who has just been given those before.

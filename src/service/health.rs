@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::media::disk;
+use crate::store::{StoreError, guarded};
 
 use super::recordings::Watching;
 use super::{Service, blocking};
@@ -105,6 +106,14 @@ impl Service {
                     .to_owned(),
             );
         }
+        health.reasons.extend(store.damage());
+        if store.is_read_only() {
+            health.reasons.push(
+                "The volume of the database is read-only, perhaps after an error of its disk: nothing is stored until it can be written \
+                 again. What is there is still read: take it with `session-store backup`, then look at the kernel's log."
+                    .to_owned(),
+            );
+        }
         if store.is_disk_full() {
             health.reasons.push("The disk is full: frames are refused until there is room.".to_owned());
         }
@@ -113,14 +122,19 @@ impl Service {
         health.queue_depth = store.queue_depth();
         health.last_commit_age_ms = store.last_commit_age().map(millis);
         health.feed_head = Some(*store.feed_head().borrow());
-        match store.read() {
-            Ok(snapshot) => {
-                health.sessions = snapshot.session_count().ok();
-                health.sessions_open = snapshot.open_session_count().ok();
-                health.detections = snapshot.detection_count().ok();
-                health.segments = snapshot.segment_count().ok();
-                health.frames_to_delete = snapshot.beaten_frame_count().ok();
-            }
+        let counted = guarded(|| {
+            let snapshot = store.read()?;
+            health.sessions = snapshot.session_count().ok();
+            health.sessions_open = snapshot.open_session_count().ok();
+            health.detections = snapshot.detection_count().ok();
+            health.segments = snapshot.segment_count().ok();
+            health.frames_to_delete = snapshot.beaten_frame_count().ok();
+            Ok::<_, StoreError>(())
+        });
+        match counted {
+            Ok(()) => {}
+            // Said already.
+            Err(_) if store.damage().is_some() => {}
             Err(error) => health.reasons.push(format!("The store cannot be read: {error}.")),
         }
         health

@@ -39,7 +39,7 @@ use crate::domain::zone::Zone;
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::runtime::clock::Clock;
-use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
+use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError, guarded};
 
 use activity::Activity;
 use pairing::PairingState;
@@ -114,6 +114,8 @@ pub enum ServiceError {
     Restarted,
     /// The database answers nothing more until it is opened again; the detail is for the log alone.
     Ill(String),
+    /// The database holds what cannot be right; the detail is for the log alone.
+    Damaged(String),
     /// Our fault; the detail is for the log alone.
     Failed(String),
 }
@@ -125,7 +127,7 @@ impl fmt::Display for ServiceError {
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),
-            Self::Ill(detail) | Self::Failed(detail) => f.write_str(detail),
+            Self::Ill(detail) | Self::Damaged(detail) | Self::Failed(detail) => f.write_str(detail),
         }
     }
 }
@@ -134,7 +136,11 @@ impl std::error::Error for ServiceError {}
 
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
-        if error.needs_reopening() { Self::Ill(error.to_string()) } else { Self::Failed(error.to_string()) }
+        match error.to_string() {
+            detail if error.needs_reopening() => Self::Ill(detail),
+            detail if error.is_damage() => Self::Damaged(detail),
+            detail => Self::Failed(detail),
+        }
     }
 }
 
@@ -230,15 +236,17 @@ impl Service {
         loop {
             let reading = store.clone();
             let looked = blocking(move || {
-                Ok(match reading.read() {
-                    Ok(snapshot) => Ok(work(&reading, &snapshot)),
+                Ok(match guarded(|| reading.read()) {
+                    Ok(snapshot) => Ok(guarded(|| work(&reading, &snapshot))),
                     Err(error) => Err((error, work)),
                 })
             });
             let error = match looked.await? {
                 Ok(answer) => {
-                    if matches!(answer, Err(ServiceError::Ill(_))) {
-                        store.heal();
+                    match &answer {
+                        Err(ServiceError::Ill(_)) => store.heal(),
+                        Err(ServiceError::Damaged(what)) => store.note_damage(what),
+                        _ => {}
                     }
                     return answer;
                 }
@@ -250,6 +258,9 @@ impl Service {
             if error.needs_reopening() {
                 store.heal();
             } else if !matches!(error, StoreError::Unavailable) {
+                if error.is_damage() {
+                    store.note_damage(&error.to_string());
+                }
                 return Err(error.into());
             }
             if tokio::time::Instant::now() >= deadline {

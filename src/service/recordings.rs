@@ -1,8 +1,9 @@
 //! Recordings: what each file is, what video there is of a session or a path, and why some is missing.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use crate::domain::segment::{Segment, State};
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::LocalTime;
+use crate::media::fmp4::Progress;
 use crate::media::recordings::{self, Facts};
 use crate::store::Snapshot;
 
@@ -28,9 +30,13 @@ const PART_MICROS: i64 = 1_000_000;
 /// Two of a path's segments that lie so close follow each other.
 const NEIGHBOURLY_MICROS: i64 = 2_000_000;
 
-/// How the watching of recordings goes.
+/// What is remembered of recordings in memory.
 #[derive(Default)]
-pub struct RecordingsState(Mutex<Watching>);
+pub struct RecordingsState {
+    watching: Mutex<Watching>,
+    /// How far files that are being written were measured, by their names below the roots.
+    progress: Mutex<HashMap<String, Progress>>,
+}
 
 /// How the watching of recordings goes, for `/health`.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -107,12 +113,12 @@ impl Service {
 
     /// Notes how the watching goes.
     pub fn set_watching(&self, change: impl FnOnce(&mut Watching)) {
-        change(&mut self.inner.recordings.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.inner.recordings.watching.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// How the watching goes.
     pub fn watching(&self) -> Watching {
-        self.inner.recordings.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.recordings.watching.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The recording of `path` has grown.
@@ -150,7 +156,8 @@ impl Service {
         {
             return Ok(Look::Known(known));
         }
-        let (facts, measured) = match recordings::measure(pattern.root(), below, named.format) {
+        let mut progress = self.progress().remove(below).unwrap_or_default();
+        let (facts, measured) = match recordings::measure(pattern.root(), below, named.format, &mut progress) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ServiceError::NotFound("the file is gone")),
             Err(error) => {
@@ -180,7 +187,10 @@ impl Service {
         };
         let (state, reason) = match (measured.is_closed, measured.is_estimate) {
             (true, false) => (State::Complete, None),
-            (false, _) if is_growing => (State::Live, None),
+            (false, _) if is_growing => {
+                self.progress().insert(below.to_owned(), progress);
+                (State::Live, None)
+            }
             (_, true) => (State::Estimated, Some("its start is its name's, its length that of the packets in it".to_owned())),
             (false, false) => (State::Truncated, None),
         };
@@ -195,6 +205,10 @@ impl Service {
             stream: measured.stream,
             reason,
         }))
+    }
+
+    fn progress(&self) -> MutexGuard<'_, HashMap<String, Progress>> {
+        self.inner.recordings.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The moment that a name means. An ambiguous one is settled by a neighbour, then by when the file was last written to.

@@ -1,6 +1,5 @@
 //! From a group of changes to one durable step: apply them, journal what they did, make it visible, answer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use redb::{Database, Durability, WriteTransaction};
 use crate::domain::query::SessionKey;
 use crate::domain::time::Timestamp;
 
+use super::damage::guarded;
 use super::journal::{Batch, Journal};
 use super::queue::{Pending, Queue, Urgency};
 use super::schema;
@@ -50,7 +50,7 @@ impl Committer {
     pub fn commit(&mut self, mut jobs: Vec<Pending>, all_touches: bool) {
         let mut failures = 0;
         loop {
-            match self.attempt(&mut jobs, all_touches, failures > 0) {
+            match guarded(|| self.attempt(&mut jobs, all_touches, failures > 0)) {
                 Ok(()) => {
                     for pending in jobs {
                         pending.job.finish(Ok(()));
@@ -58,12 +58,17 @@ impl Committer {
                     return;
                 }
                 Err(Failure::OfJob(index, error)) => {
+                    self.note_damage(&error);
                     tracing::error!(%error, "a change cannot be made");
                     jobs.remove(index).job.finish(Err(WriteError::Failed(error.to_string())));
                 }
                 Err(Failure::OfStore(error)) => {
+                    if error.is_read_only() {
+                        return self.wait_for_writable(jobs);
+                    }
                     tracing::error!(%error, "a commit failed");
-                    if matches!(error, StoreError::Gone) {
+                    self.note_damage(&error);
+                    if matches!(error, StoreError::Gone) || error.is_damage() {
                         self.shared.touches.postpone();
                         return self.give_up(jobs, || WriteError::Failed(error.to_string()));
                     }
@@ -102,15 +107,14 @@ impl Committer {
             self.try_checkpoint()?;
         }
         let database = self.shared.handle.get()?;
-        let mut txn = database.begin_write()?;
+        let txn = database.begin_write()?;
         let mut tx = Transaction::new(&txn, self.shared.clock.now())?;
         let before = tx.head;
         for (index, pending) in jobs.iter_mut().enumerate() {
-            match catch_unwind(AssertUnwindSafe(|| pending.job.apply(&mut tx))) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if error.needs_reopening() || error.is_disk_full() => return Err(Failure::OfStore(error)),
-                Ok(Err(error)) => return Err(Failure::OfJob(index, error)),
-                Err(_) => return Err(Failure::OfJob(index, StoreError::Record("a change panicked".into()))),
+            match guarded(|| pending.job.apply(&mut tx)) {
+                Ok(()) => {}
+                Err(error) if error.needs_reopening() || error.is_disk_full() => return Err(Failure::OfStore(error)),
+                Err(error) => return Err(Failure::OfJob(index, error)),
             }
         }
         let carried = self.carry_touches(&mut tx, all_touches)?;
@@ -133,10 +137,9 @@ impl Committer {
         } else {
             tx.set_journal_applied(self.journal.number())?;
             drop(tx);
-            txn.set_quick_repair(true);
-            txn.commit()?;
-            self.journal.reset();
+            self.make_durable(txn)?;
         }
+        self.found_writable();
         let at = u64::try_from(self.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         self.shared.last_commit_ms.store(at.max(1), Ordering::Relaxed);
         self.shared.touches.settle(&carried);
@@ -158,10 +161,15 @@ impl Committer {
         if self.journal.is_empty() {
             return true;
         }
-        let done = self.try_checkpoint();
+        let done = guarded(|| self.try_checkpoint());
         let is_done = done.is_ok();
         if let Err(error) = done {
+            if error.is_read_only() {
+                self.wait_for_writable(Vec::new());
+                return false;
+            }
             tracing::error!(%error, "the database cannot be committed; the journal still holds what it lacks");
+            self.note_damage(&error);
             if error.is_disk_full() {
                 self.shared.reserve.release();
             }
@@ -174,14 +182,42 @@ impl Committer {
 
     fn try_checkpoint(&mut self) -> Result<(), StoreError> {
         let database = self.shared.handle.get()?;
-        let mut txn = database.begin_write()?;
+        let txn = database.begin_write()?;
         let mut tx = Transaction::new(&txn, self.shared.clock.now())?;
         tx.set_journal_applied(self.journal.number())?;
         drop(tx);
+        self.make_durable(txn)
+    }
+
+    /// Commits durably a transaction that notes [`Journal::number`], so that the journal's room is free again.
+    fn make_durable(&mut self, mut txn: WriteTransaction) -> Result<(), StoreError> {
+        self.shared.handle.try_writing()?;
         txn.set_quick_repair(true);
         txn.commit()?;
         self.journal.reset();
         Ok(())
+    }
+
+    /// The volume is read-only: nothing was changed, reads go on, and `jobs` fail.
+    fn wait_for_writable(&self, jobs: Vec<Pending>) {
+        if !self.shared.is_read_only.swap(true, Ordering::Relaxed) {
+            tracing::error!("the database's volume is read-only: nothing is stored until it can be written again");
+        }
+        self.shared.touches.postpone();
+        self.give_up(jobs, || WriteError::Failed("the database's volume is read-only".into()));
+    }
+
+    /// Looks whether a volume that was read-only can be written again.
+    pub fn look_for_writable(&self) {
+        if self.shared.is_read_only.load(Ordering::Relaxed) && self.shared.handle.try_writing().is_ok() {
+            self.found_writable();
+        }
+    }
+
+    fn found_writable(&self) {
+        if self.shared.is_read_only.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the database's volume can be written again");
+        }
     }
 
     /// Applies the held touches of the sessions written to, or all of them.
@@ -202,16 +238,22 @@ impl Committer {
         let mut told = false;
         loop {
             let (shared, journal) = (&self.shared, &mut self.journal);
-            let healed = shared.handle.reopen(|database| {
+            let catch_up = |database: &Database| {
                 if !journal.is_of(&schema::prepare(database, shared.clock.now())?.0.uuid) {
                     return Err(StoreError::Gone);
                 }
                 let unapplied = journal.read(schema::journal_applied(database)?)?;
                 catch_up(database, &unapplied.batch, shared.clock.now())
-            });
-            match healed {
-                Ok(()) => return tracing::warn!("the database was opened again"),
-                Err(error) if !told => tracing::error!(%error, "the database cannot be opened again; trying on"),
+            };
+            match guarded(|| shared.handle.reopen(catch_up)) {
+                Ok(()) => {
+                    shared.damage.set_closed(None);
+                    return tracing::warn!("the database was opened again");
+                }
+                Err(error) if !told => {
+                    tracing::error!(%error, "the database cannot be opened again; trying on");
+                    shared.damage.set_closed(Some(shared.handle.sentence(&error)));
+                }
                 Err(_) => {}
             }
             told = true;
@@ -219,6 +261,12 @@ impl Committer {
                 return;
             }
             std::thread::sleep(HEAL_EVERY);
+        }
+    }
+
+    fn note_damage(&self, error: &StoreError) {
+        if error.is_damage() {
+            self.shared.damage.note(&error.to_string());
         }
     }
 

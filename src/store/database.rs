@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use redb::Database;
 
@@ -74,6 +74,21 @@ impl Handle {
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file_id(&self.path);
         *self.lock() = Some(Arc::new(database));
         Ok(())
+    }
+
+    /// Why the database cannot be opened, as a whole sentence.
+    pub fn sentence(&self, error: &StoreError) -> String {
+        match error {
+            StoreError::Refused(sentence) => sentence.clone(),
+            StoreError::Damaged => damaged(&self.path, "its pages make no sense").to_string(),
+            error => format!("The database {} cannot be opened again: {error}. It is tried on.", self.path.display()),
+        }
+    }
+
+    /// Whether the volume takes writes, tried out on the file's time of change. redb is only let write where it does: after a
+    /// failure it would answer no reads either, and could not be opened again.
+    pub fn try_writing(&self) -> Result<(), StoreError> {
+        Ok(File::options().write(true).open(&self.path)?.set_modified(SystemTime::now())?)
     }
 
     /// Whether the file that is open still lies in its place.

@@ -14,6 +14,8 @@ pub enum StoreError {
     Refused(String),
     /// A record that cannot be read: the table, the key and the reason.
     Record(String),
+    /// A page that makes no sense, so that redb gave up in the middle.
+    Damaged,
     /// The database is closed or being healed.
     Unavailable,
     /// The database's file or its journal is not in its place any more, though it is still open.
@@ -25,6 +27,17 @@ impl StoreError {
     pub fn is_disk_full(&self) -> bool {
         let (Self::Database(redb::Error::Io(error)) | Self::File(error)) = self else { return false };
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// Whether the volume takes no writes at all, as after an error of its disk.
+    pub fn is_read_only(&self) -> bool {
+        let (Self::Database(redb::Error::Io(error)) | Self::File(error)) = self else { return false };
+        error.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
+    /// Whether what the database holds cannot be right.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged | Self::Record(_) | Self::Database(redb::Error::Corrupted(_)))
     }
 
     /// Whether redb will answer nothing more until the file is opened again.
@@ -40,6 +53,7 @@ impl fmt::Display for StoreError {
             Self::File(error) => write!(f, "a file beside the database: {error}"),
             Self::Refused(sentence) => f.write_str(sentence),
             Self::Record(what) => write!(f, "a record cannot be read: {what}"),
+            Self::Damaged => f.write_str("a page of the database makes no sense"),
             Self::Gone => f.write_str(
                 "the database or its journal was deleted or replaced while it is open: nothing more is stored. What was is still read: take it \
                  with `session-store backup` before anything is stopped",

@@ -42,6 +42,8 @@ pub struct FeedPage {
     pub changes: Vec<(u64, Change)>,
     /// The `since` to go on with.
     pub next: u64,
+    /// Where the feed ended when the reader began at 0, if it must say that when it goes on.
+    pub began: Option<u64>,
 }
 
 /// Why a piece of the feed cannot be given.
@@ -128,12 +130,25 @@ impl Snapshot {
         Ok(self.table(META)?.get(KEY_FEED_FLOOR)?.and_then(|floor| floor.value().parse().ok()).unwrap_or(0))
     }
 
-    /// At most `limit` entries after `since`.
-    pub fn changes(&self, since: u64, limit: usize) -> Result<FeedPage, FeedError> {
-        if since > self.feed_head()? || (since > 0 && since < self.feed_floor()?) {
+    /// At most `limit` entries after `since`, for a reader that began at 0 when the feed ended at `began`, if it knows.
+    ///
+    /// A reader from before a deletion that was forgotten has missed it and must begin again. Its place alone does not tell
+    /// it from one that began behind the deletion and is on its way through what is older.
+    pub fn changes(&self, since: u64, began: Option<u64>, limit: usize) -> Result<FeedPage, FeedError> {
+        let (head, floor) = (self.feed_head()?, self.feed_floor()?);
+        let has_missed = since > 0 && since < floor && began.is_none_or(|began| began < floor);
+        if since > head || began.is_some_and(|began| began > head) || has_missed {
             return Err(FeedError::Restarted);
         }
-        Ok(self.more_changes(since, limit)?)
+        let mut page = self.more_changes(since, limit)?;
+        page.began = if since > 0 {
+            began
+        } else {
+            // Behind all deletions there is nothing to tell apart.
+            let newest = self.table(TOMBSTONES)?.last()?.map_or(floor, |(seq, _)| seq.value().max(floor));
+            Some(head).filter(|_| page.next < newest)
+        };
+        Ok(page)
     }
 
     /// [`Snapshot::changes`] for a reader that has just been given what lies before `since`: a deletion that was
@@ -162,7 +177,7 @@ impl Snapshot {
             changes.push((seq.value(), change));
         }
         let next = if changes.len() < limit { head } else { changes.last().map_or(head, |(seq, _)| *seq) };
-        Ok(FeedPage { changes, next })
+        Ok(FeedPage { changes, next, began: None })
     }
 }
 
@@ -202,12 +217,12 @@ mod tests {
         store.write_blocking(|tx| tx.drop_tombstones(tx.now(), 10)).expect("forgotten");
         ids(4..6).for_each(add);
         let snapshot = store.read().expect("read");
-        let (mut page, mut seen) = (snapshot.changes(0, 2).expect("the beginning"), 0);
+        let (mut page, mut seen) = (snapshot.changes(0, None, 2).expect("the beginning"), 0);
         while !page.changes.is_empty() {
             seen += page.changes.len();
             page = snapshot.more_changes(page.next, 2).expect("the next page");
         }
         assert_eq!(seen, 5);
-        assert!(matches!(snapshot.changes(2, 2), Err(FeedError::Restarted)), "one that comes back has missed it");
+        assert!(matches!(snapshot.changes(2, None, 2), Err(FeedError::Restarted)), "one that comes back has missed it");
     }
 }

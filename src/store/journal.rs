@@ -182,7 +182,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it may or may not be on the disk. The journal is not used any more, and the database must be committed
-    /// as holding [`Journal::number`], before anything else is acknowledged.
+    /// as holding [`Journal::number`], before anything else is acknowledged. On a read-only volume nothing has happened.
     pub fn append(&mut self, batch: &Batch) -> Result<bool, StoreError> {
         let Some(file) = &self.file else { return Ok(false) };
         let mut bytes = vec![0; HEAD];
@@ -199,7 +199,12 @@ impl Journal {
         let sum = checksum(&bytes[..32], &bytes[HEAD..]);
         bytes[32..HEAD].copy_from_slice(&sum.to_le_bytes());
         bytes.resize(pages(body) * PAGE, 0);
-        if let Err(error) = file.write_all_at(&bytes, self.position as u64).and_then(|()| file.sync_data()) {
+        let written = file.write_all_at(&bytes, self.position as u64);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem) {
+            self.number -= 1;
+            return Err(StoreError::File(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
+        if let Err(error) = written.and_then(|()| file.sync_data()) {
             self.file = None;
             self.is_dubious = true;
             return Err(error.into());

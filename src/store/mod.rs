@@ -4,6 +4,7 @@
 
 mod building;
 mod commit;
+mod damage;
 mod database;
 mod detections;
 mod error;
@@ -30,7 +31,7 @@ mod worker;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ use crate::domain::time::Timestamp;
 use crate::runtime::clock::Clock;
 
 pub use building::Building;
+pub use damage::guarded;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
 pub use frames::{BeatenFrame, FrameFile};
@@ -54,6 +56,7 @@ pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 pub use verify::{Looked, NamedFrame, Place};
 
+use damage::Damage;
 use database::Handle;
 use journal::Journal;
 use lock::FolderLock;
@@ -100,6 +103,9 @@ struct Shared {
     /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
     last_commit_ms: AtomicU64,
     tombstone_age: Duration,
+    /// The volume took no writes when it was last tried.
+    is_read_only: AtomicBool,
+    damage: Damage,
     /// Beaten since they were last taken, and a word to whoever takes them.
     beaten: Mutex<(Vec<BeatenFrame>, u64)>,
     beaten_news: Notify,
@@ -119,6 +125,14 @@ impl Store {
     /// A sentence where another process has the store, where it is damaged, or was written by
     /// a newer version.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let path = options.path.clone();
+        guarded(|| Self::open_unguarded(options, clock)).map_err(|error| match error {
+            StoreError::Damaged => database::damaged(&path, "its pages make no sense"),
+            error => error,
+        })
+    }
+
+    fn open_unguarded(options: Options, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = FolderLock::take(&options.path)?;
         let handle = Handle::open(&options.path, options.cache_bytes)?;
         let (identity, journal, head) = {
@@ -151,6 +165,8 @@ impl Store {
             head: watch::Sender::new(head),
             last_commit_ms: AtomicU64::new(0),
             tombstone_age: options.tombstone_age,
+            is_read_only: AtomicBool::new(false),
+            damage: Damage::default(),
             beaten: Mutex::default(),
             beaten_news: Notify::new(),
             _lock: lock,
@@ -276,6 +292,21 @@ impl Store {
     /// Whether the disk is too full for frames: the reserve is given up, or could not be made.
     pub fn is_disk_full(&self) -> bool {
         self.inner.shared.reserve.is_missing()
+    }
+
+    /// Remembers that a read found something in the database that cannot be right.
+    pub fn note_damage(&self, what: &str) {
+        self.inner.shared.damage.note(what);
+    }
+
+    /// A sentence on the database's damage and the way out, if any was met or it cannot be opened again.
+    pub fn damage(&self) -> Option<String> {
+        self.inner.shared.damage.sentence()
+    }
+
+    /// Whether the database's volume takes no writes.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.shared.is_read_only.load(Ordering::Relaxed)
     }
 
     /// Whether the open database still lies in its place. Where it does not, nothing is stored any more.

@@ -79,6 +79,7 @@ impl Worker {
             if Instant::now() >= upkeep {
                 self.shared.reserve.renew();
                 self.committer.journal.renew();
+                self.committer.look_for_writable();
                 let full = self.shared.reserve.is_missing();
                 upkeep = Instant::now() + if full { UPKEEP_WHILE_FULL_EVERY } else { UPKEEP_EVERY };
             }

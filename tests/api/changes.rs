@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::agent::{END, START, close, detection, ingest, open, session};
-use crate::support::daemon::{Daemon, Home};
+use crate::support::daemon::{Daemon, Home, command, ndjson, run};
 use crate::support::http::Request;
-use crate::support::keys;
 use crate::support::records::{at, session_line};
+use crate::support::{keys, until};
 
 fn changes(daemon: &Daemon, query: &str) -> Value {
     daemon.get(format!("/changes{query}")).is(200).json()
@@ -183,4 +183,40 @@ fn a_touch_comes_into_the_feed_by_itself() {
     ingest(&daemon, "s", &[("1", "cup", 0.4)], &at(0, 9), None).is(200);
     let feed = changes(&daemon, &format!("?since={next}&wait_sec=10"));
     assert_eq!(feed["changes"][0]["detection"]["last_ts"], "2025-10-11T12:00:09.000Z", "{feed}");
+}
+
+/// Paged from 0, the feed answered 409 as soon as a deletion beyond the page had been forgotten, and did so again each time the reader began
+/// again. What tells such a reader from one that missed the deletion is in the epoch that it was given.
+#[test]
+fn a_reader_that_gives_back_its_epoch_comes_through_a_feed_whose_deletions_were_forgotten() {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    if !std::path::Path::new(&library).exists() {
+        return eprintln!("skipped: faketime is not installed");
+    }
+    let home = Home::new("[feed]\ntombstone_days = 1\n");
+    let mut lines: Vec<Value> =
+        (0..5).map(|n| session_line(&format!("s{n}"), &at(0, n), "2025-10-12T12:00:00Z", &[], &json!({}))).collect();
+    lines.push(json!({"session_deleted": {"session_id": "s0"}}));
+    let mut import = command(home.dir());
+    import.args(["import", "--config"]).arg(home.config()).arg("-").env("LD_PRELOAD", &library).env("FAKETIME", "-3d");
+    let ran = run(&mut import, ndjson(&lines).as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let daemon = Daemon::on(home);
+    until("the deletion is forgotten", Duration::from_secs(10), || {
+        let all = changes(&daemon, "?limit=1000");
+        (!all.to_string().contains("session_deleted")).then_some(())
+    });
+    let (mut page, mut seen) = (changes(&daemon, "?since=0&limit=1"), Vec::new());
+    let epoch = page["epoch"].as_str().unwrap().to_owned();
+    while !seqs(&page).is_empty() {
+        seen.extend(page["changes"].as_array().unwrap().iter().map(|one| one["session"]["session_id"].clone()));
+        assert_eq!(page["epoch"], epoch, "a reader's epoch stays");
+        page = changes(&daemon, &format!("?since={}&epoch={epoch}&limit=1", page["next"]));
+    }
+    assert_eq!(seen, ["s1", "s2", "s3", "s4"]);
+    // Without it, it may be one from before.
+    assert_eq!(daemon.get("/changes?since=1").is(409).json(), json!({"error": "Feed restarted"}));
+    for strange in ["x", "99999", "", "-1"] {
+        daemon.get(format!("/changes?since=2&epoch={}.{strange}", epoch.split_once('.').unwrap().0)).is(409);
+    }
 }

@@ -1,7 +1,7 @@
 //! `backup` and `restore`: what comes back is what was there, whatever goes on meanwhile and wherever it is cut.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -312,4 +312,34 @@ fn a_backup_of_another_folder_than_the_daemons_is_refused() {
     let nowhere = run(command(other.dir()).args(["restore", "nowhere"]), b"");
     assert_eq!(nowhere.code, Some(1));
     assert!(nowhere.stderr.contains("nowhere"), "{}", nowhere.stderr);
+}
+
+/// A link under the name of the mark counted as the mark of an interrupted restore, and all that lay beside it was swept.
+#[test]
+fn a_restore_follows_no_link_in_its_folder_and_sweeps_none_but_its_own() {
+    let home = filled();
+    let folder = home.dir().join("backup");
+    backup(&home, &[folder.to_str().unwrap()]);
+    let other = elsewhere();
+    let (frames, outside) = (other.frames_dir(), other.dir().join("outside"));
+    fs::create_dir_all(frames.join("evidence")).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(frames.join("evidence/x.jpg"), "x").unwrap();
+    fs::write(outside.join("y.jpg"), "y").unwrap();
+    let mark = frames.join("\\restoring");
+    symlink(&outside, &mark).unwrap();
+    let ran = restore(&other, &folder);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(fs::read(frames.join("evidence/x.jpg")).unwrap(), b"x");
+
+    // What an interrupted one left, with links in it.
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    symlink(&outside, mark.join("frames")).unwrap();
+    symlink(&outside, frames.join("shut")).unwrap();
+    let ran = restore(&other, &folder);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(catalogue(&other), catalogue(&home));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was put there or taken away");
+    is_well(&other);
 }

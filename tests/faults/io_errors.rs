@@ -18,7 +18,8 @@ fn shim(home: &Home) -> PathBuf {
     library
 }
 
-fn start(config: &str) -> (Daemon, PathBuf) {
+/// A daemon under the library, and the file that says what fails.
+pub fn start(config: &str) -> (Daemon, PathBuf) {
     let home = Home::new(config);
     let (library, switch) = (shim(&home), home.dir().join("failing"));
     let daemon = Daemon::on_with(home, &[("LD_PRELOAD", library.as_os_str()), ("FAILING", switch.as_os_str())]);

@@ -5,10 +5,13 @@
 mod support;
 
 mod clock;
+mod damaged;
 mod descriptors;
 mod disk_full;
 mod io_errors;
 mod memory;
+mod read_only;
 mod replaced;
+mod spinning;
 mod unmounted;
 mod volume;

@@ -19,7 +19,9 @@ use super::log::{Log, Op, Tree, tree};
 use super::trace::{self, CALLS, Call, STEP};
 
 /// Little memory and a short reserve: images are many.
-pub const CONFIG: &str = "[database]\ncache_mb = 1\nreserve_mb = 1";
+pub const CONFIG: &str = "[database]\ncache_mb = 1\nreserve_mb = 1\n[frames]\nsidecar_delay_sec = 1";
+/// A closed session's record, beside its frames.
+const SIDECAR: &str = "\\session.ndjson";
 const AGENTS: u32 = 3;
 /// Long enough for a frame in hexadecimal and for a database's largest write.
 const LONGEST_TEXT: &str = "16777216";
@@ -56,6 +58,8 @@ impl Recording {
             self.log.steps.iter().any(|step| step.begun > after && matches!(step.op, Op::Sync { node } if node == folder))
         };
         assert!(sweep.into_iter().any(is_synced), "no beaten frame was deleted for good");
+        let is_sidecar = |op: &Op| matches!(op, Op::Name { name, node: Some(_), .. } if name == SIDECAR);
+        assert!(self.log.steps.iter().any(|step| is_sidecar(&step.op)), "no closed session's record was written");
         assert!(!self.pages.is_empty(), "nobody read the feed");
     }
 }
@@ -71,7 +75,7 @@ pub fn is_possible() -> Result<(), String> {
 }
 
 /// From an empty folder: the schema, sessions opened, frames taken and beaten and deleted, a clean stop (with what the database
-/// puts off until then), a start, further frames, hooks, a session closed. A reader follows the feed through it all.
+/// puts off until then), a start, further frames, hooks, a session closed and its record written beside its frames. A reader follows the feed through it all.
 pub fn of_a_day(seed: u64, steps: usize) -> Recording {
     let mut random = Random(seed);
     let mut agents: Vec<Agent> = (0..AGENTS).map(|number| Agent::new(number, random.next())).collect();
@@ -99,6 +103,10 @@ pub fn of_a_day(seed: u64, steps: usize) -> Recording {
             agents[0].publish(&mut lines).expect("told");
             agents[0].segment(&mut lines).expect("told");
             agents[0].close(&mut lines).expect("closed");
+            until("a closed session's record", Duration::from_secs(30), || {
+                let mut folders = fs::read_dir(daemon.frames_dir()).ok()?.filter_map(Result::ok);
+                folders.find(|folder| folder.path().join(SIDECAR).exists()).map(drop)
+            });
         });
     });
     let log = log.continued(noon, &evening.calls, &evening.root);
