@@ -27,7 +27,8 @@ pub fn measure<S: Source + ?Sized>(file: &S, length: u64) -> io::Result<Result<M
         return no("it is empty");
     }
     file.expect_scattered();
-    let head = read(file, 0, HEAD)?;
+    let most = usize::try_from(length).unwrap_or(usize::MAX);
+    let head = read(file, 0, HEAD.min(most))?;
     if sync(&head).is_none() {
         return no("it has no MPEG-TS packets in its first 64 KiB");
     }
@@ -39,7 +40,7 @@ pub fn measure<S: Source + ?Sized>(file: &S, length: u64) -> io::Result<Result<M
     let mut duration = None;
     for tail in TAILS {
         let from = length.saturating_sub(tail as u64);
-        let lasts = streams(&read(file, from, tail)?);
+        let lasts = streams(&read(file, from, tail.min(most))?);
         let is_telling = firsts.iter().all(|first| lasts.iter().any(|last| last.id == first.id && last.step.is_some()));
         let ends = lasts.iter().filter_map(|last| {
             let ticks = after(origin + start, last.last) + last.step?;
