@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use session_store::domain::measured::{MAX_DURATION_MICROS, Measured};
-use session_store::media::fmp4;
+use session_store::media::fmp4::{self, Progress};
 use session_store::media::source::Source;
 
 /// A file that counts how often and how much of it is read.
@@ -29,6 +29,12 @@ pub fn run(data: &[u8]) {
     measure(data, data.len() / 2);
     measure(data, data.len() * 2);
     measure(data, usize::MAX);
+    // Measured while it grew it is the same.
+    let mut progress = Progress::default();
+    for length in [data.len() / 3, data.len() / 2, data.len()] {
+        let grown = fmp4::measure_on(&data[..length], length as u64, &mut progress).expect("bytes in memory can be read");
+        assert_eq!(grown.ok(), measure(&data[..length], length));
+    }
     // What is written behind makes a segment no shorter.
     let longer = [data, &[0; 64]].concat();
     if let (Some(before), Some(after)) = (measured, measure(&longer, longer.len())) {

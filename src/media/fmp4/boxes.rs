@@ -9,6 +9,8 @@ pub struct Head {
     pub length: u64,
     /// That of the whole box.
     pub size: u64,
+    /// Whether it goes to the end of what holds it, wherever that is.
+    pub is_endless: bool,
 }
 
 impl Head {
@@ -26,7 +28,12 @@ impl Head {
             1 => (16, fields.u64()?),
             short => (8, u64::from(short)),
         };
-        (kind.iter().all(|letter| (b' '..=b'~').contains(letter)) && size >= length).then_some(Self { kind, length, size })
+        (kind.iter().all(|letter| (b' '..=b'~').contains(letter)) && size >= length).then_some(Self {
+            kind,
+            length,
+            size,
+            is_endless: short == 0,
+        })
     }
 }
 

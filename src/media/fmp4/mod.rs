@@ -11,11 +11,13 @@ use std::io;
 use crate::domain::measured::{MAX_DURATION_MICROS, Measured, Unmeasurable};
 
 use self::boxes::Head;
+use self::fragment::Part;
 use self::header::Header;
 use super::source::{Source, read};
 
-/// What a read of a header fetches: nearly always all that is asked for.
+/// What is read of a file's beginning, and of a part's: nearly always all that is asked for.
 const READ: usize = 4096;
+const READ_PART: usize = 1024;
 /// The header lies within this of a file's beginning, and a `moof` is no longer.
 const MAX_HEADER: usize = 1 << 20;
 /// A day in parts of a second, and some. What lies behind is not looked at.
@@ -27,11 +29,55 @@ const MAX_BASE_MICROS: i64 = 1_000_000;
 /// Measures a segment of `length` bytes from its first kilobytes and, where MediaMTX has not closed it, from the heads of
 /// its parts, each of which costs a read. A part counts where all of it is in the file.
 pub fn measure<S: Source + ?Sized>(file: &S, length: u64) -> io::Result<Result<Measured, Unmeasurable>> {
+    measure_on(file, length, &mut Progress::default())
+}
+
+/// How far a file that is being written was measured.
+#[derive(Debug, Default)]
+pub struct Progress {
+    header: Header,
+    parts: Parts,
+}
+
+/// The complete parts of a file.
+#[derive(Debug, Default, Clone)]
+struct Parts {
+    /// Behind the last one; 0 where there is none.
+    at: u64,
+    /// The ends of the tracks in their ticks.
+    ends: Vec<i64>,
+    /// Where decode times are counted from.
+    base: i64,
+    /// The end of all, and the longest.
+    end: i64,
+    longest: i64,
+}
+
+impl Parts {
+    /// Takes a part along that ends at `at` in the file. Says whether its times can be.
+    fn add(&mut self, part: Part, at: u64, is_of_a_stream: bool) -> bool {
+        if self.at == 0 && !is_of_a_stream && part.start > MAX_BASE_MICROS {
+            self.base = part.start;
+        }
+        self.at = at;
+        self.end = self.end.max(part.end.saturating_sub(self.base));
+        self.longest = self.longest.max(part.end.saturating_sub(part.start));
+        self.end <= MAX_DURATION_MICROS
+    }
+}
+
+/// The same for a file that was measured before and has grown since: goes on where the last measure, which left `progress`,
+/// ended. Starts anew where the file is another one.
+pub fn measure_on<S: Source + ?Sized>(
+    file: &S,
+    length: u64,
+    progress: &mut Progress,
+) -> io::Result<Result<Measured, Unmeasurable>> {
     if length == 0 {
         return Ok(Err(Unmeasurable("it is empty".into())));
     }
     file.expect_scattered();
-    let mut walk = Walk { file, length, at: 0, boxes: 0, window: Vec::new(), window_at: 0 };
+    let mut walk = Walk { file, length, at: 0, boxes: 0, window: Vec::new(), window_at: 0, read: READ };
     let header = match walk.header()? {
         Ok(header) => header,
         Err(why) => return Ok(Err(why)),
@@ -46,7 +92,12 @@ pub fn measure<S: Source + ?Sized>(file: &S, length: u64) -> io::Result<Result<M
         let stream = header.stream;
         return Ok(Ok(Measured { stream, duration_micros, is_closed: true, part_micros: None, is_estimate: false }));
     }
-    walk.parts(header)
+    if progress.parts.at > length || progress.header != header {
+        let ends = vec![0; header.tracks.len()];
+        *progress = Progress { header, parts: Parts { ends, ..Parts::default() } };
+    }
+    walk.at = walk.at.max(progress.parts.at);
+    walk.parts(progress)
 }
 
 /// A walk over the boxes of a file.
@@ -59,6 +110,8 @@ struct Walk<'a, S: ?Sized> {
     /// What was read last, and where it lies.
     window: Vec<u8>,
     window_at: u64,
+    /// How much is read at once.
+    read: usize,
 }
 
 /// A box.
@@ -77,7 +130,7 @@ impl<S: Source + ?Sized> Walk<'_, S> {
         let from = match at.checked_sub(self.window_at).and_then(|from| usize::try_from(from).ok()) {
             Some(from) if is_there(from) => from,
             _ => {
-                self.window.resize(length.max(READ), 0);
+                self.window.resize(length.max(self.read), 0);
                 let filled = self.file.fill_at(&mut self.window, at)?;
                 self.window.truncate(filled);
                 self.window_at = at;
@@ -144,40 +197,43 @@ impl<S: Source + ?Sized> Walk<'_, S> {
         no(if is_first { "it does not begin as an MP4 file" } else { "no moov box in its first 1 MiB: it is no fMP4 file" })
     }
 
-    /// Measures by the parts behind the header.
-    fn parts(&mut self, header: Header) -> io::Result<Result<Measured, Unmeasurable>> {
-        let mut ends = vec![0; header.tracks.len()];
-        let mut base = None;
-        let (mut last, mut longest) = (None, 0);
+    /// Measures by the parts behind the header, or behind those that were seen before.
+    fn parts(&mut self, progress: &mut Progress) -> io::Result<Result<Measured, Unmeasurable>> {
+        self.read = READ_PART;
         let mut pending = None;
+        let mut endless = None;
         while let Some(found) = self.next()? {
             match &found.head.kind {
                 b"moof" => {
                     let Some(moof) = self.held(found)? else { break };
-                    let Some(part) = fragment::read(moof, &header.tracks, &mut ends) else { break };
-                    pending = Some(part);
+                    let mut parts = progress.parts.clone();
+                    let Some(part) = fragment::read(moof, &progress.header.tracks, &mut parts.ends) else { break };
+                    pending = Some((part, parts));
                 }
                 b"mdat" if !found.is_whole => break,
                 b"mdat" => {
-                    let Some(part) = pending.take() else { continue };
-                    let is_elsewhere = header.stream.is_none() && part.start > MAX_BASE_MICROS;
-                    let base = *base.get_or_insert(if is_elsewhere { part.start } else { 0 });
-                    let end = part.end.saturating_sub(base);
-                    if end > MAX_DURATION_MICROS {
+                    let Some((part, mut parts)) = pending.take() else { continue };
+                    if !parts.add(part, self.at, progress.header.stream.is_some()) {
                         break;
                     }
-                    last = last.max(Some(end));
-                    longest = longest.max(part.end.saturating_sub(part.start));
+                    if found.head.is_endless {
+                        endless = Some(parts);
+                        break;
+                    }
+                    progress.parts = parts;
                 }
                 _ => {}
             }
         }
-        let Some(last) = last else { return Ok(Err(Unmeasurable("it has no complete part yet".into()))) };
+        let parts = endless.as_ref().unwrap_or(&progress.parts);
+        if parts.at == 0 {
+            return Ok(Err(Unmeasurable("it has no complete part yet".into())));
+        }
         Ok(Ok(Measured {
-            stream: header.stream,
-            duration_micros: last.max(0),
+            stream: progress.header.stream.clone(),
+            duration_micros: parts.end,
             is_closed: false,
-            part_micros: Some(longest),
+            part_micros: Some(parts.longest),
             is_estimate: self.boxes == MAX_BOXES,
         }))
     }

@@ -127,7 +127,27 @@ fn a_segment_is_measured_by_few_reads_of_its_headers() {
     assert_eq!(reads(&sample("34-05-945758")), [4096]);
     // The header, then a read for each of six parts but the first.
     let open = reads(&unclosed(sample("34-05-945758")));
-    assert!(open.len() == 6 && open.iter().all(|read| *read <= 4096), "{open:?}");
+    assert!(open.len() == 6 && open[1..].iter().all(|read| *read <= 1024), "{open:?}");
+}
+
+/// A file that grows is looked at ten times a second.
+#[test]
+fn a_file_that_grows_is_read_on_where_it_ended() {
+    let bytes = unclosed(sample("34-05-945758"));
+    let mut progress = Progress::default();
+    for length in (1..=bytes.len()).step_by(997).chain([bytes.len()]) {
+        let noted = Noted(&bytes[..length], RefCell::default());
+        let measured = measure_on(&noted, length as u64, &mut progress).unwrap().map_err(|why| why.to_string());
+        assert_eq!(measured, bytes_measured(&bytes[..length]), "{length}");
+        // Its header, the part that was seen to be incomplete, and maybe one behind.
+        assert!(noted.1.borrow().len() <= 4, "{length}: {:?}", noted.1);
+    }
+    // Closed; then another file takes its name.
+    let closed = sample("34-05-945758");
+    assert!(measure_on(&closed[..], closed.len() as u64, &mut progress).unwrap().unwrap().is_closed);
+    let other = sample("32-49-909059");
+    let measured = measure_on(&other[..], other.len() as u64, &mut progress).unwrap().unwrap();
+    assert_eq!((measured.duration_micros, measured.stream.unwrap().number), (1_000_000, 3));
 }
 
 /// A box with a head of 32 bits.
