@@ -28,8 +28,8 @@ fn count(list: &Value, field: &str, wanted: &str) -> usize {
     list.as_array().unwrap().iter().filter(|one| one[field] == wanted).count()
 }
 
-/// Kills both in turn. Gives what the daemon knows in the end, once that agrees with the playback server.
-fn killed_in_turn(with_hooks: bool) -> (Recorder, Daemon, Value) {
+/// Kills both in turn. Gives what the playback server lists in the end, and what the daemon knows, once the two agree.
+fn killed_in_turn(with_hooks: bool) -> (Recorder, Daemon, Vec<(i64, i64)>, Value) {
     let (mut recorder, home) = Recorder::new(with_hooks);
     let mut daemon = Daemon::on(home);
     recorder.start();
@@ -52,19 +52,22 @@ fn killed_in_turn(with_hooks: bool) -> (Recorder, Daemon, Value) {
     recorder.plug();
     recorder.record(2);
     recorder.unplug();
-    let agreed = until_agreed(&recorder, &daemon);
-    (recorder, daemon, agreed)
+    let (listed, known) = until_agreed(&recorder, &daemon);
+    (recorder, daemon, listed, known)
 }
 
 #[track_caller]
-fn until_agreed(recorder: &Recorder, daemon: &Daemon) -> Value {
+fn until_agreed(recorder: &Recorder, daemon: &Daemon) -> (Vec<(i64, i64)>, Value) {
     let end = Instant::now() + PATIENCE;
     loop {
         let (listed, known) = (recorder.list(), recordings(daemon));
         // Nothing is written any more once no segment is live.
         let is_settled = count(&known["segments"], "state", "live") == 0;
-        if is_settled && agree(&spans(&known["playback"]), &listed) {
-            return known;
+        if let Ok(listed) = &listed
+            && is_settled
+            && agree(&spans(&known["playback"]), listed)
+        {
+            return (listed.clone(), known);
         }
         assert!(Instant::now() < end, "they list {listed:?}, we know {known}");
         std::thread::sleep(Duration::from_millis(100));
@@ -76,8 +79,7 @@ fn with_both_killed_in_turn_the_ledger_is_what_the_playback_server_lists() {
     if !is_there("ledger") {
         return;
     }
-    let (recorder, daemon, known) = killed_in_turn(true);
-    let listed = recorder.list();
+    let (recorder, daemon, listed, known) = killed_in_turn(true);
     assert_eq!(listed.len(), 4, "one span for each life of MediaMTX and of the camera: {listed:?}");
     let segments = known["segments"].as_array().unwrap();
     assert_eq!(segments.len(), recorder.files(), "every file is known: {known}");
@@ -110,7 +112,7 @@ fn without_any_hook_it_is_the_same() {
     if !is_there("ledger without hooks") {
         return;
     }
-    let (recorder, _daemon, known) = killed_in_turn(false);
+    let (recorder, _daemon, _, known) = killed_in_turn(false);
     assert_eq!(known["segments"].as_array().unwrap().len(), recorder.files(), "{known}");
     assert_eq!(count(&known["segments"], "state", "truncated"), 2, "{known}");
 }

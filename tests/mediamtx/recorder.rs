@@ -151,10 +151,11 @@ impl Recorder {
         });
     }
 
-    /// What its playback server lists: start and length of each span, in microseconds.
-    pub fn list(&self) -> Vec<(i64, i64)> {
-        let answer = Client::connect(self.playback).send(&Request::get(format!("/list?path={ENCODED}"))).is(200).json();
-        spans(&answer)
+    /// What its playback server lists: start and length of each span, in microseconds; or else what it says. While it makes a
+    /// file, which is empty at first, it answers 500.
+    pub fn list(&self) -> Result<Vec<(i64, i64)>, String> {
+        let answer = Client::connect(self.playback).send(&Request::get(format!("/list?path={ENCODED}")));
+        if answer.status == 200 { Ok(spans(&answer.json())) } else { Err(String::from_utf8_lossy(&answer.body).into_owned()) }
     }
 
     /// Whether its playback server gives video for `url`.
