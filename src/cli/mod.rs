@@ -9,10 +9,12 @@ mod health;
 mod import;
 mod offline;
 mod rebuild;
+mod reload;
 mod repair;
 mod restore;
 mod serve;
 mod verify;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ enum Command {
     ///
     /// Stops in order on SIGTERM or SIGINT: requests under way are answered, all that waits is
     /// committed. A second signal stops at once; what was acknowledged is safe either way.
+    /// Reads the configuration again on SIGHUP; the log says what changed and what needs a restart.
     Serve,
     /// Print the settings in force, secrets masked, or every mistake in the configuration.
     ///
@@ -100,7 +103,7 @@ pub fn run() -> ExitCode {
     let loaded = Loaded::find(arguments.config.as_deref());
     match arguments.command.unwrap_or(Command::Serve) {
         Command::CheckConfig => check_config::run(loaded),
-        Command::Serve => with_config(loaded, |loaded| serve::run(&loaded)),
+        Command::Serve => with_config(loaded, |loaded| serve::run(&loaded, arguments.config)),
         Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
         Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
         Command::Backup(arguments) => with_config(loaded, |loaded| backup::run(&arguments, &loaded)),

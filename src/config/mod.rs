@@ -3,6 +3,7 @@
 mod database;
 mod feed;
 mod frames;
+mod live;
 mod log;
 mod mediamtx;
 mod playback;

@@ -35,9 +35,14 @@ enum Secrecy {
 }
 
 impl Key {
+    /// The value in force, which may be a secret.
+    pub fn value(&self) -> Option<&Value> {
+        self.given.as_ref().or(self.default.as_ref())
+    }
+
     /// The value in force, as TOML, secrets masked.
     pub fn shown(&self) -> Option<String> {
-        let value = self.given.as_ref().or(self.default.as_ref())?;
+        let value = self.value()?;
         Some(match (self.secrecy, value) {
             (Secrecy::Open, value) => value.to_string(),
             (Secrecy::Url, Value::String(url)) => Value::from(without_user_info(url)).to_string(),

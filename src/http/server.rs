@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use super::connection::{Activity, Watched};
 use super::content::{Busy, Outgoing};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, cors, ingest, refusal, routes};
+use super::{Api, cors, ingest, probe, refusal, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +50,15 @@ impl Listener {
         Ok(Self { socket: TcpListener::bind((host, port)).await? })
     }
 
+    /// Takes a socket over that is bound and listens already.
+    ///
+    /// # Errors
+    /// When the system does not let it be used.
+    pub fn bound(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: TcpListener::from_std(socket)? })
+    }
+
     /// The address it is bound to.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
@@ -65,6 +74,8 @@ pub struct Server {
     /// A connection has ended.
     room: Notify,
     next: AtomicU64,
+    /// The limit of connections held somebody up.
+    was_full: AtomicBool,
 }
 
 impl Server {
@@ -78,6 +89,7 @@ impl Server {
             connections: Mutex::default(),
             room: Notify::new(),
             next: AtomicU64::new(0),
+            was_full: AtomicBool::new(false),
         })
     }
 
@@ -122,6 +134,11 @@ impl Server {
         }
     }
 
+    /// Whether a newcomer has had to wait for room since this was last asked.
+    pub fn was_full(&self) -> bool {
+        self.was_full.swap(false, Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +150,7 @@ impl Server {
             let freed = self.room.notified();
             {
                 let connections = self.lock();
-                if connections.len() < self.api.settings.max_connections {
+                if connections.len() < self.api.settings().max_connections {
                     return;
                 }
                 let waiting = connections.values().filter_map(|activity| Some((activity.waiting_since()?, activity)));
@@ -141,6 +158,7 @@ impl Server {
                     longest.evict();
                 }
             }
+            self.was_full.store(true, Ordering::Relaxed);
             // A busy connection that becomes idle makes no sound: look again after a moment.
             let _ = tokio::time::timeout(ACCEPT_AGAIN, freed).await;
         }
@@ -243,7 +261,7 @@ impl Server {
         if let Ok(id) = HeaderValue::from_str(&id.0) {
             answer.insert(HeaderName::from_static("x-request-id"), id);
         }
-        cors::allow(&self.api.settings.cors_origins, asked, answer);
+        cors::allow(&self.api.settings().cors_origins, asked, answer);
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, busy: Busy) -> Response<Outgoing> {
@@ -275,7 +293,9 @@ impl Server {
             cors::preflight(&asked, headers, &allow);
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        access::log(method.as_str(), path, response.status(), started.elapsed(), peer.ip(), &id);
+        if !probe::is_own(&self.api, &asked) {
+            access::log(method.as_str(), path, response.status(), started.elapsed(), peer.ip(), &id);
+        }
         response
     }
 
@@ -285,7 +305,7 @@ impl Server {
             parts.method = Method::GET;
         }
         let note = FaultNote::default();
-        let limit = ingest::max_request_bytes(self.api.settings.max_frame_bytes);
+        let limit = ingest::max_request_bytes(self.api.settings().max_frame_bytes);
         let body = Guarded::new(body, &parts.headers, note.clone(), limit);
         parts.extensions.insert(note);
         let mut service = warp::service(self.routes.clone());

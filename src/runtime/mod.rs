@@ -1,7 +1,8 @@
-//! The daemon's relations with the machine: its clock, its signals, its limits, its log.
+//! The daemon's relations with the machine: its clock, its signals, its limits, its log, its service manager.
 
 pub mod clock;
 pub mod folders;
 pub mod limits;
 pub mod shutdown;
+pub mod systemd;
 pub mod telemetry;

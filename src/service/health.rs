@@ -65,7 +65,7 @@ impl Service {
     fn examine(&self) -> Health {
         let mut health = Health::unknown();
         let inner = &self.inner;
-        if inner.settings.has_central_database {
+        if self.settings().has_central_database {
             health.central_database = "available";
         }
         health.reasons.extend(inner.pairing.problem());

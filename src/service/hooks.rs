@@ -28,7 +28,7 @@ impl Service {
         let query = SessionQuery { path: Some(path), status: Some(Status::Open), ..SessionQuery::default() };
         let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
         let Some(Session { id, .. }) = newest.into_iter().next() else { return Ok(None) };
-        let offset = self.inner.settings.start_offset_ms;
+        let offset = self.settings().start_offset_ms;
         self.write(move |tx| {
             // It may have been closed since it was found.
             let Some((at, mut session)) = tx.session(&id)?.filter(|(_, session)| session.is_open()) else { return Ok(None) };
@@ -48,7 +48,7 @@ impl Service {
     pub async fn segment_complete(&self, hook: SegmentComplete) -> Result<Option<SessionId>, ServiceError> {
         let told_end = hook.said.end.is_some() || hook.said.event.is_some();
         let now = self.inner.clock.now();
-        let segment = Segment::from_hook(hook.path, hook.file, hook.said, now, self.inner.settings.segment_duration_sec);
+        let segment = Segment::from_hook(hook.path, hook.file, hook.said, now, self.settings().segment_duration_sec);
         let segment = self.write(move |tx| tx.add_segment(segment.clone(), told_end)).await?;
         let query = SessionQuery {
             path: Some(segment.path.clone()),
@@ -60,7 +60,7 @@ impl Service {
         if ids.is_empty() {
             return Ok(None);
         }
-        let preroll = i64::try_from(self.inner.settings.preroll.as_micros()).unwrap_or(i64::MAX);
+        let preroll = i64::try_from(self.settings().preroll.as_micros()).unwrap_or(i64::MAX);
         self.write(move |tx| {
             let mut newest = None;
             for id in &ids {

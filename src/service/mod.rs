@@ -22,7 +22,7 @@ pub mod verify;
 pub mod whole;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -64,7 +64,8 @@ pub struct Service {
 }
 
 struct Inner {
-    settings: Settings,
+    /// May change while the daemon runs.
+    settings: RwLock<Arc<Settings>>,
     clock: Arc<dyn Clock>,
     frames: FramesFolder,
     tracks: TracksFolder,
@@ -143,7 +144,7 @@ impl Service {
     pub fn new(settings: Settings, frames: FramesFolder, tracks: TracksFolder, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                settings,
+                settings: RwLock::new(Arc::new(settings)),
                 clock,
                 frames,
                 tracks,
@@ -152,6 +153,16 @@ impl Service {
                 stopping: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// The settings of this moment.
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.inner.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets `settings` hold from now on.
+    pub fn change(&self, settings: Settings) {
+        *self.inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Gives the open store; requests that waited for it go on.

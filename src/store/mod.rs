@@ -13,6 +13,7 @@ mod index;
 mod journal;
 mod journaled;
 mod lock;
+mod pulse;
 mod queue;
 mod record;
 mod repair;
@@ -57,6 +58,7 @@ pub use verify::{Looked, NamedFrame, Place};
 use database::Handle;
 use journal::Journal;
 use lock::FolderLock;
+use pulse::Pulse;
 use reserve::Reserve;
 use touches::Touches;
 use writer::Writer;
@@ -99,6 +101,7 @@ struct Shared {
     head: watch::Sender<u64>,
     /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
     last_commit_ms: AtomicU64,
+    pulse: Pulse,
     tombstone_age: Duration,
     /// Beaten since they were last taken, and a word to whoever takes them.
     beaten: Mutex<(Vec<BeatenFrame>, u64)>,
@@ -146,6 +149,7 @@ impl Store {
             clock,
             head: watch::Sender::new(head),
             last_commit_ms: AtomicU64::new(0),
+            pulse: Pulse::default(),
             tombstone_age: options.tombstone_age,
             beaten: Mutex::default(),
             beaten_news: Notify::new(),
@@ -262,6 +266,12 @@ impl Store {
         let shared = &self.inner.shared;
         let at = shared.last_commit_ms.load(Ordering::Relaxed);
         (at > 0).then(|| shared.clock.monotonic().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// How far the writer has come, where it has something to do. A number that stays the same is a disk that is stuck.
+    pub fn writer_progress(&self) -> Option<u64> {
+        let pulse = &self.inner.shared.pulse;
+        (pulse.is_busy() || self.queue_depth() > 0).then(|| pulse.steps())
     }
 
     /// Has the database opened again: a reader met an error after which it answers nothing more.
