@@ -38,7 +38,9 @@ impl Reloader {
                     for mistake in &mistakes.0 {
                         tracing::error!("{mistake}");
                     }
-                    tracing::error!("the configuration has mistakes: the one before stays in force; a start with this one would fail");
+                    tracing::error!(
+                        "the configuration has mistakes: the one before stays in force; a start with this one would fail"
+                    );
                 }
                 Err(error) => tracing::error!(%error, "the configuration was not read"),
             }
@@ -53,7 +55,6 @@ impl Reloader {
         let mut config = self.started.config.clone();
         config.take_live(&loaded.config);
         self.change(&config);
-        // After the change, so that the level asked for decides what is seen.
         let mut changed = 0;
         for (new, (read, started)) in loaded.keys.iter().zip(self.read.keys.iter().zip(&self.started.keys)) {
             let (name, shown) = (new.full_name(), new.shown().unwrap_or_else(|| "not set".to_owned()));
@@ -65,11 +66,13 @@ impl Reloader {
             }
         }
         tracing::info!("the configuration was read again: {changed} settings changed");
+        telemetry::set_level(loaded.config.log.level);
         self.read = loaded;
     }
 
     fn change(&self, config: &Config) {
-        telemetry::set_level(config.log.level);
+        // What is said of the change itself is seen at either level.
+        telemetry::set_level(config.log.level.max(self.read.config.log.level));
         let max_connections = serve::connections(config);
         self.api.change(serve::http_settings(config, max_connections));
         self.service.change(serve::service_settings(config));

@@ -146,7 +146,9 @@ async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Liste
     for address in &addresses {
         let (ip, is_configured) = (address.ip(), address.port() == port || port == 0);
         if !ip.is_loopback() {
-            tracing::warn!("{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password");
+            tracing::warn!(
+                "{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password"
+            );
         }
         // A host may be a name, and several addresses.
         if !is_configured || host.parse::<IpAddr>().is_ok_and(|host| host != ip) {
