@@ -19,7 +19,7 @@ mod watchdog;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Loaded, Mistakes};
 
@@ -95,6 +95,11 @@ enum Command {
     /// With --from-files, where the database is lost, sessions come back with their detections and frames as far as their records
     /// lie beside the frames, where the daemon writes them when a session is closed. What does not come back is listed.
     Repair(repair::Arguments),
+}
+
+/// The definition of the command line, from which its manual and completions are made (`packaging/manual.rs`).
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command line.
