@@ -7,8 +7,8 @@ suite=bookworm
 container_lacks() {
   if ((EUID != 0)); then
     echo "it needs root"
-  elif ! command -v systemd-nspawn debootstrap dpkg-deb >/dev/null; then
-    echo "systemd-nspawn, debootstrap and dpkg-deb are not all installed"
+  elif ! command -v systemd-nspawn >/dev/null || ! command -v debootstrap >/dev/null || ! command -v lintian >/dev/null; then
+    echo "systemd-nspawn, debootstrap and lintian are not all installed"
   elif ! unshare --mount --net --pid --fork true 2>/dev/null; then
     echo "this machine allows no namespaces"
   fi

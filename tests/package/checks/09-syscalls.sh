@@ -2,7 +2,8 @@ told="all that it asks of the kernel passes the filter"
 # It is known to catch one.
 inside '! systemd-run --quiet --wait -p "SystemCallFilter=@system-service" -p "SystemCallFilter=~@privileged @resources" -p SystemCallErrorNumber=kill nice -n 5 true' 2>/dev/null || fail "the filter lets all pass"
 # Whatever the filter refuses is its death here, and not only an error.
-inside 'printf "[Service]\nSystemCallErrorNumber=kill\nRestart=no\n" >/run/systemd/system/session-store.service.d/kill.conf
+inside 'sed -i "s/^# sidecar_delay_sec = .*/sidecar_delay_sec = 0/" /etc/session-store/config.toml
+  printf "[Service]\nSystemCallErrorNumber=kill\nRestart=no\n" >/run/systemd/system/session-store.service.d/kill.conf
   systemctl daemon-reload; systemctl restart session-store; systemctl show -P MainPID session-store >/root/same'
 inside 'touch /root/loading; rm -f /root/done /root/failed; for agent in a b c d; do setsid sh /root/agent.sh /root/loading /root/done /root/failed "filter-$agent" >/dev/null 2>&1 & done'
 inside '
