@@ -36,7 +36,7 @@ fn settings(text: &str, to: &Path) {
          # To try: session-store --config /etc/session-store/config.toml check-config. To take over: systemctl reload session-store.\n\
          # The address comes from session-store.socket, not from host and port: systemctl edit session-store.socket.\n",
     );
-    let mut placed = 0;
+    let mut set = 0;
     for line in text.lines().skip_while(|line| line.starts_with('#')) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name;
@@ -44,7 +44,7 @@ fn settings(text: &str, to: &Path) {
         let key = line.split_once(" = ").map(|(name, _)| (section, name.trim_start_matches("# ")));
         let line = match (key, key.and_then(|key| places.get(&key))) {
             (Some((_, name)), Some(place)) => {
-                placed += 1;
+                set += 1;
                 let note = line.split_once(" # ").map_or("", |(_, note)| note);
                 format!("{name} = \"{place}\" # {note}")
             }
@@ -54,7 +54,7 @@ fn settings(text: &str, to: &Path) {
         settings.push_str(&line);
         settings.push('\n');
     }
-    assert_eq!(placed, places.len(), "every place is set");
+    assert_eq!(set, places.len(), "every place is set");
     Loaded::parse(&settings).expect("the packaged settings load");
     fs::write(to.join("config.toml"), settings).expect("config.toml");
 }
