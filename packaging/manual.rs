@@ -28,6 +28,7 @@ fn settings(text: &str, to: &Path) {
     let places = HashMap::from([
         (("database", "path"), "/var/lib/session-store/session-store.redb"),
         (("frames", "storage_path"), "/var/lib/session-store/frames"),
+        (("mediamtx", "spool_path"), "/var/lib/session-store/spool"),
         (("tracks", "storage_path"), "/var/lib/session-media/tracks"),
     ]);
     let mut section = "";

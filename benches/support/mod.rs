@@ -20,13 +20,22 @@ impl Daemon {
         Self::start_with(folder, folder, None)
     }
 
+    /// The same with more in its configuration.
+    pub fn start_configured(folder: &Path, more: &str) -> Self {
+        Self::launch(folder, folder, None, more)
+    }
+
     /// Starts `binary`, or the one under test, with the database in a folder of its own.
     pub fn start_with(folder: &Path, database: &Path, binary: Option<&Path>) -> Self {
+        Self::launch(folder, database, binary, "")
+    }
+
+    fn launch(folder: &Path, database: &Path, binary: Option<&Path>, more: &str) -> Self {
         let config = folder.join("config.toml");
         std::fs::write(
             &config,
             format!(
-                "[server]\nport = 0\n[database]\npath = \"{1}/store.redb\"\n[frames]\nstorage_path = \"{0}/frames\"\n[tracks]\nstorage_path = \"{0}/tracks\"\n[log]\nformat = \"json\"\n",
+                "[server]\nport = 0\n[database]\npath = \"{1}/store.redb\"\n[frames]\nstorage_path = \"{0}/frames\"\n[tracks]\nstorage_path = \"{0}/tracks\"\n[log]\nformat = \"json\"\n{more}",
                 folder.display(),
                 database.display(),
             ),

@@ -6,6 +6,7 @@ mod daemon;
 mod export;
 mod guard;
 mod health;
+mod hook;
 mod import;
 mod offline;
 mod rebuild;
@@ -54,6 +55,12 @@ enum Command {
     ///
     /// Prints what /health says. Exit status: 0 ok, 1 degraded (the reasons are printed), 2 no answer.
     Health(health::Arguments),
+    /// Tell the daemon what MediaMTX has started this command for; docs/guide/mediamtx.md has the lines of its configuration.
+    ///
+    /// Reads MTX_PATH, MTX_SEGMENT_PATH and MTX_SEGMENT_DURATION from the environment. Asks for up to 5 s; where no daemon
+    /// answers, the hook waits in [mediamtx] spool_path until one takes it. Exit status: always 0, within 6 s; what is wrong is
+    /// said on standard error.
+    Hook(hook::Arguments),
     /// Write sessions and detections as NDJSON, for `import`, a backup or another program.
     ///
     /// One line each, {"session":{…}} or {"detection":{…}}, in the order in which they last changed;
@@ -105,20 +112,23 @@ pub fn definition() -> clap::Command {
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let loaded = Loaded::find(arguments.config.as_deref());
+    let file = arguments.config.as_deref();
+    let loaded = || Loaded::find(file);
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::CheckConfig => check_config::run(loaded),
-        Command::Serve => with_config(loaded, |loaded| serve::run(&loaded, arguments.config)),
-        Command::Health(arguments) => with_config(loaded, |loaded| health::run(&arguments, &loaded)),
-        Command::Export(arguments) => with_config(loaded, |loaded| export::run(&arguments, &loaded)),
-        Command::Backup(arguments) => with_config(loaded, |loaded| backup::run(&arguments, &loaded)),
-        Command::Restore(arguments) => with_config(loaded, |loaded| restore::run(&arguments, &loaded)),
-        Command::Repair(arguments) => with_config(loaded, |loaded| repair::run(&arguments, &loaded)),
-        Command::Verify(arguments) => match loaded {
+        // It is bounded in time, which reading a configuration is not: it does that itself.
+        Command::Hook(arguments) => hook::run(&arguments, file),
+        Command::CheckConfig => check_config::run(loaded()),
+        Command::Serve => with_config(loaded(), |loaded| serve::run(&loaded, file)),
+        Command::Health(arguments) => with_config(loaded(), |loaded| health::run(&arguments, &loaded)),
+        Command::Export(arguments) => with_config(loaded(), |loaded| export::run(&arguments, &loaded)),
+        Command::Backup(arguments) => with_config(loaded(), |loaded| backup::run(&arguments, &loaded)),
+        Command::Restore(arguments) => with_config(loaded(), |loaded| restore::run(&arguments, &loaded)),
+        Command::Repair(arguments) => with_config(loaded(), |loaded| repair::run(&arguments, &loaded)),
+        Command::Verify(arguments) => match loaded() {
             Ok(loaded) => verify::run(&arguments, &loaded),
             Err(mistakes) => verify::could_not_look(&mistakes.to_string()),
         },
-        Command::Import(arguments) => with_config(loaded, |loaded| import::run(&arguments, &loaded)),
+        Command::Import(arguments) => with_config(loaded(), |loaded| import::run(&arguments, &loaded)),
     }
 }
 

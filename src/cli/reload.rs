@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use crate::config::{Config, Loaded};
+use crate::domain::zone::Zone;
 use crate::http::Api;
 use crate::runtime::{systemd, telemetry};
 use crate::service::Service;
@@ -16,6 +17,8 @@ use super::serve;
 pub struct Reloader {
     /// What was asked for by `--config`.
     pub file: Option<PathBuf>,
+    /// Of the names of recordings.
+    pub zone: Zone,
     /// What the daemon was started with: what needs a restart stays so.
     pub started: Loaded,
     /// What was last read without a mistake.
@@ -75,6 +78,6 @@ impl Reloader {
         telemetry::set_level(config.log.level.max(self.read.config.log.level));
         let max_connections = serve::connections(config);
         self.api.change(serve::http_settings(config, max_connections));
-        self.service.change(serve::service_settings(config));
+        self.service.change(serve::service_settings(config, self.zone.clone()));
     }
 }

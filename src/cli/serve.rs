@@ -1,7 +1,7 @@
 //! `session-store serve`: wires the parts, starts them, and stops them in order.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,15 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Loaded, LogFormat};
+use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Probe, Server};
 use crate::media::frames::FramesFolder;
+use crate::media::spool::Spool;
 use crate::media::tracks::TracksFolder;
+use crate::recordings::Recordings;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::telemetry::{self, Format};
-use crate::runtime::{limits, shutdown, systemd};
+use crate::runtime::{folders, limits, shutdown, systemd, zone};
 use crate::service::{self, Service};
 use crate::store::{Options, Store};
 
@@ -33,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop. `file` is the configuration that was asked for, for when it is read again.
-pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<ExitCode, String> {
+pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<ExitCode, String> {
     // Before there are threads.
     let sockets = systemd::sockets().map_err(|error| format!("A socket handed over by systemd cannot be used: {error}."))?;
     let config = &loaded.config;
@@ -50,7 +53,7 @@ pub fn run(loaded: &Loaded, file: Option<PathBuf>) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("The runtime cannot be started: {error}."))?;
-    let result = runtime.block_on(serve(loaded, file, sockets));
+    let result = runtime.block_on(serve(loaded, file.map(Path::to_owned), sockets));
     // Whatever a client still holds open must not hold the daemon.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Err(sentence) = &result {
@@ -65,7 +68,8 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let hangups = signal(SignalKind::hangup()).map_err(|error| format!("Signals cannot be handled: {error}."))?;
     // The port first: requests that come while the store is being opened wait for it.
-    let (listeners, address) = listen(config, sockets).await?;
+    let (mut listeners, address) = listen(config, sockets).await?;
+    listeners.extend(listen_at_socket(config).await?);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -74,7 +78,8 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let frames = FramesFolder::new(config.frames.storage_path.clone());
     let tracks = TracksFolder::new(config.tracks.storage_path.clone());
-    let service = Service::new(service_settings(config), frames, tracks, Arc::clone(&clock));
+    let zone = time_zone(config)?;
+    let service = Service::new(service_settings(config, zone.clone()), frames, tracks, Arc::clone(&clock));
     let api = Arc::new(Api::new(service.clone(), http_settings(config, max_connections), telemetry::lost_records));
     let server = Server::new(Arc::clone(&api));
     let (ended, end) = tokio::sync::watch::channel(false);
@@ -96,13 +101,19 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
         "session-store {} is ready; try: curl http://{address}/health",
         env!("CARGO_PKG_VERSION")
     );
-    let background = tokio::spawn(background(service.clone()));
-    let reloader = Reloader { file, started: loaded.clone(), read: loaded.clone(), api, service: service.clone() };
+    let reloader = Reloader { file, zone, started: loaded.clone(), read: loaded.clone(), api, service: service.clone() };
     let attending = [
         tokio::spawn(reloader.run(hangups)),
         tokio::spawn(watchdog::give_signs_of_life(probe, store.clone())),
         tokio::spawn(watchdog::tell_status(service.clone())),
     ];
+    let background = tokio::spawn(background(service.clone(), Spool::new(config.mediamtx.spool_path.clone())));
+    let (ended_watching, watching) = (ended.subscribe(), service.clone());
+    let (interval, runtime) = (config.mediamtx.scan_interval, tokio::runtime::Handle::current());
+    let watcher = std::thread::Builder::new()
+        .name("recordings".to_owned())
+        .spawn(move || Recordings::watch(watching, interval, runtime, ended_watching))
+        .map_err(|error| format!("The watcher of recordings cannot be started: {error}."))?;
 
     let mut stop = stop;
     // The sender lives as long as the process.
@@ -114,19 +125,37 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
     }
     service.stop_waiting();
     ended.send_replace(true);
-    for port in serving {
-        let _ = port.await;
+    for place in serving {
+        let _ = place.await;
     }
     let _ = background.await;
+    let _ = tokio::task::spawn_blocking(move || watcher.join()).await;
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");
     Ok(())
 }
 
+/// The unix socket, where one is configured.
+async fn listen_at_socket(config: &Config) -> Result<Option<Listener>, String> {
+    let Some(path) = &config.server.unix_socket else { return Ok(None) };
+    if let Some(folder) = path.parent() {
+        folders::make(folder).map_err(|error| format!("The folder {} cannot be made: {error}.", folder.display()))?;
+    }
+    let listener = Listener::bind_socket(path).await?;
+    tracing::info!("listening at {} too", path.display());
+    Ok(Some(listener))
+}
+
 /// What runs behind the open port.
-async fn background(service: Service) {
-    tokio::join!(service.watch_frames(), service.delete_beaten_frames(), service.write_sidecars());
+async fn background(service: Service, spool: Spool) {
+    tokio::join!(
+        service.watch_frames(),
+        service.delete_beaten_frames(),
+        service.write_sidecars(),
+        service.close_idle_sessions(),
+        service.take_spooled_hooks(spool)
+    );
 }
 
 /// The sockets handed over by the service manager, which stay bound while the daemon is away; else the configured one.
@@ -153,7 +182,8 @@ async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Liste
         // A host may be a name, and several addresses.
         if !is_configured || host.parse::<IpAddr>().is_ok_and(|host| host != ip) {
             tracing::warn!(
-                "systemd has bound {address}; [server] host = {host:?} and port = {port} are not used: to change the address,                  `systemctl edit session-store.socket`"
+                "systemd has bound {address}; [server] host = {host:?} and port = {port} are not used: to change the address, \
+                 `systemctl edit session-store.socket`"
             );
         }
     }
@@ -185,14 +215,32 @@ pub fn connections(config: &Config) -> usize {
     max_connections
 }
 
+/// The zone of times in the names of recordings.
+fn time_zone(config: &Config) -> Result<Zone, String> {
+    if let Some(name) = &config.mediamtx.time_zone {
+        return zone::named(name).map_err(|invalid| invalid.0);
+    }
+    let (zone, problem) = zone::system();
+    if let Some(problem) = problem.filter(|_| !config.mediamtx.record_paths.is_empty()) {
+        tracing::warn!("{problem}");
+    }
+    Ok(zone)
+}
+
 /// What the use cases need of the configuration.
-pub fn service_settings(config: &Config) -> service::Settings {
+pub fn service_settings(config: &Config, zone: Zone) -> service::Settings {
     service::Settings {
         start_offset_ms: config.playback.start_offset_ms,
         segment_duration_sec: config.mediamtx.segment_duration_sec,
         preroll: config.mediamtx.preroll,
         has_central_database: config.database.url.is_some(),
         sidecar_delay: config.frames.sidecar_delay,
+        record_paths: config.mediamtx.record_paths.clone(),
+        zone,
+        settle: config.mediamtx.settle,
+        playback_base_url: config.mediamtx.playback_base_url.clone(),
+        extra: Duration::from_secs(config.playback.extra_seconds.unsigned_abs()),
+        idle_close: config.sessions.idle_close,
     }
 }
 

@@ -9,6 +9,7 @@ mod mediamtx;
 mod playback;
 mod reader;
 mod server;
+mod sessions;
 mod tracks;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use mediamtx::MediaMtx;
 pub use playback::Playback;
 pub use reader::Key;
 pub use server::{CorsOrigins, Server};
+pub use sessions::Sessions;
 pub use tracks::Tracks;
 
 use reader::Reader;
@@ -46,6 +48,8 @@ pub struct Config {
     pub mediamtx: MediaMtx,
     /// What players are told.
     pub playback: Playback,
+    /// What becomes of sessions that nobody closes.
+    pub sessions: Sessions,
     /// The change feed.
     pub feed: Feed,
     /// The log.
@@ -109,6 +113,7 @@ impl Loaded {
             tracks: Tracks::read(&mut reader),
             mediamtx: MediaMtx::read(&mut reader),
             playback: Playback::read(&mut reader),
+            sessions: Sessions::read(&mut reader),
             feed: Feed::read(&mut reader),
             log: Log::read(&mut reader),
         };

@@ -171,6 +171,54 @@ impl Reader {
         }
     }
 
+    /// A text that need not be set and that `parse` understands; its error says what is wrong.
+    pub fn optional_parsed<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.optional_text(section, name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.mistakes.push(format!("{section}.{name} = {text:?}: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// A text that need not be set, or a list of such texts, each of which `parse` understands.
+    pub fn one_or_more<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let allowed = format!("{allowed}, or a list of such");
+        let texts = match self.take(section, name, None, &allowed) {
+            None => return Vec::new(),
+            Some(Value::String(text)) if text.is_empty() => return Vec::new(),
+            Some(Value::String(text)) => vec![text],
+            Some(Value::Array(all)) if all.iter().all(Value::is_str) => {
+                all.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+            }
+            Some(value) => {
+                self.wrong(section, name, &value, &allowed);
+                return Vec::new();
+            }
+        };
+        let mut values = Vec::new();
+        for text in texts {
+            match parse(&text) {
+                Ok(value) => values.push(value),
+                Err(reason) => self.mistakes.push(format!("{section}.{name} = {text:?}: {reason}")),
+            }
+        }
+        values
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, section: &'static str, name: &'static str, allowed: &str) -> Vec<String> {
         let Some(given) = self.take(section, name, Some(Value::Array(Vec::new())), allowed) else { return Vec::new() };

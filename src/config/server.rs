@@ -1,5 +1,7 @@
 //! `[server]`: the port, and limits against slow and hostile clients.
 
+use std::path::PathBuf;
+
 use toml::Value;
 
 use super::Reader;
@@ -11,6 +13,8 @@ pub struct Server {
     pub host: String,
     /// TCP port; 0 lets the system choose.
     pub port: u16,
+    /// The unix socket to listen at too.
+    pub unix_socket: Option<PathBuf>,
     /// Connections open at once.
     pub max_connections: usize,
     /// Bytes of request bodies held in memory at once.
@@ -43,6 +47,7 @@ impl Server {
         let gives_origins = reader.gives(SECTION, "cors_origins");
         let mut host = reader.text(SECTION, "host", "127.0.0.1");
         let port = reader.integer(SECTION, "port", 8080, 0..=65_535);
+        let unix_socket = reader.optional_text(SECTION, "unix_socket");
         let max_connections = reader.integer(SECTION, "max_connections", 1024, 8..=65_536);
         let body_memory_mb = reader.integer(SECTION, "body_memory_mb", 16, 1..=4096);
         let mut origins = reader.texts(SECTION, "cors_origins", "a list of origins such as \"http://host:3000\", or \"*\"");
@@ -63,6 +68,7 @@ impl Server {
         Self {
             host,
             port: u16::try_from(port).unwrap_or_default(),
+            unix_socket: unix_socket.map(PathBuf::from),
             max_connections: usize::try_from(max_connections).unwrap_or_default(),
             body_memory_bytes: usize::try_from(body_memory_mb).unwrap_or_default() << 20,
             cors_origins: CorsOrigins(origins),

@@ -1,10 +1,11 @@
 //! One record a request in the log.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+
+use super::stream::Peer;
 
 /// A request's id: unique among those of this process and, by its random part, of others.
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ impl RequestIds {
 }
 
 /// The record of one request. `path` has its query; neither tokens nor passwords travel in it.
-pub fn log(method: &str, path: &str, status: StatusCode, elapsed: Duration, ip: IpAddr, id: &RequestId) {
+pub fn log(method: &str, path: &str, status: StatusCode, elapsed: Duration, peer: Peer, id: &RequestId) {
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         target: "access",
@@ -38,7 +39,7 @@ pub fn log(method: &str, path: &str, status: StatusCode, elapsed: Duration, ip: 
         path,
         status = status.as_u16(),
         elapsed_ms,
-        ip = %ip,
+        ip = %peer,
         request_id = id.0,
     );
 }

@@ -1,21 +1,48 @@
 //! Asking a running daemon, for the command line. Plain HTTP, as the daemon speaks it.
 
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
-use hyper::client::conn::http1;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::domain::hook::Hook;
 
 use super::content::{Busy, Outgoing};
+use super::routes;
+use super::stream::Stream;
 
 /// An answer must begin, and go on, within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of an answer to a hook that are kept, to be shown.
+const MAX_SHOWN: usize = 300;
+
+/// Where a daemon listens.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// At this `http://` address.
+    Url(String),
+    /// At this unix socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url),
+            Self::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
 
 /// Gets `url`, hands the body to `take`, piece by piece, and returns the headers.
 ///
@@ -27,40 +54,100 @@ pub fn get(url: &str, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<Heade
 }
 
 async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("{url} is not an address: {error}"))?;
-    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-        return Err(format!("{url} must begin with http:// and a host"));
-    };
-    let port = uri.port_u16().unwrap_or(80);
-    let late = |_| "it does not answer in time".to_owned();
-    let said = |error: &dyn std::error::Error| error.to_string();
-    let address = (host.trim_start_matches('[').trim_end_matches(']'), port);
-    let stream = tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect(address)).await.map_err(late)?;
-    let stream = stream.map_err(|error| said(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
-    tokio::spawn(connection);
+    let (uri, host) = parse(url)?;
+    let stream = tokio::time::timeout(ANSWER_WITHIN, connect(&uri)).await.map_err(late)??;
+    let mut sender = handshake(stream).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(HOST, format!("{host}:{port}"));
-    let request = request.body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(|error| said(&error))?;
-    let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?;
-    let response = response.map_err(|error| said(&error))?;
+    let request = Request::get(path).header(HOST, host).body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(said)?;
+    let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?.map_err(said)?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = pin!(response.into_body());
     let mut refusal = Vec::new();
-    loop {
-        let frame = tokio::time::timeout(ANSWER_WITHIN, std::future::poll_fn(|cx| body.as_mut().poll_frame(cx))).await;
-        let Some(frame) = frame.map_err(late)? else { break };
-        let frame = frame.map_err(|error| format!("the answer broke off: {}", said(&error)))?;
-        let Some(piece) = frame.data_ref() else { continue };
+    read(response, |piece| {
         if status == StatusCode::OK {
-            take(piece).map_err(|error| said(&error))?;
-        } else {
-            refusal.extend_from_slice(piece);
+            return take(piece);
         }
-    }
+        refusal.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
     if status == StatusCode::OK {
         Ok(headers)
     } else {
         Err(format!("it answers {status}: {}", String::from_utf8_lossy(&refusal)))
     }
+}
+
+/// Tells the daemon at `target` of `hook`, and gives the answer's status and the beginning of its body. Waits as long as it is let.
+///
+/// # Errors
+/// A sentence, where there is no answer.
+pub async fn tell(target: &Target, hook: &Hook, token: Option<&HeaderValue>) -> Result<(StatusCode, String), String> {
+    let (stream, host) = match target {
+        Target::Url(url) => {
+            let (uri, host) = parse(url)?;
+            (connect(&uri).await?, host)
+        }
+        Target::Socket(path) => (Stream::Unix(UnixStream::connect(path).await.map_err(said)?), "localhost".to_owned()),
+    };
+    let mut sender = handshake(stream).await?;
+    let request = Request::post(routes::of_hook(hook.kind())).header(HOST, host).header(CONTENT_TYPE, "application/json");
+    let request = token.into_iter().fold(request, |request, token| request.header("x-hook-token", token));
+    let body = Outgoing::bytes(hook.body().to_string().into(), Busy::default());
+    let response = sender.send_request(request.body(body).map_err(said)?).await.map_err(said)?;
+    let status = response.status();
+    let mut shown = Vec::new();
+    read(response, |piece| {
+        shown.extend(piece.iter().take(MAX_SHOWN.saturating_sub(shown.len())));
+        Ok(())
+    })
+    .await?;
+    Ok((status, String::from_utf8_lossy(&shown).trim().to_owned()))
+}
+
+/// The address, and what `Host` says of it.
+fn parse(url: &str) -> Result<(Uri, String), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url} is not an address: {error}"))?;
+    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return Err(format!("{url} must begin with http:// and a host"));
+    };
+    let host = format!("{host}:{}", port(&uri));
+    Ok((uri, host))
+}
+
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(80)
+}
+
+async fn connect(uri: &Uri) -> Result<Stream, String> {
+    let host = uri.host().unwrap_or_default();
+    let address = (host.trim_start_matches('[').trim_end_matches(']'), port(uri));
+    TcpStream::connect(address).await.map(Stream::Tcp).map_err(said)
+}
+
+async fn handshake(stream: Stream) -> Result<SendRequest<Outgoing>, String> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Hands a body to `take`, piece by piece.
+async fn read(response: Response<Incoming>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), String> {
+    let mut body = pin!(response.into_body());
+    loop {
+        let frame = tokio::time::timeout(ANSWER_WITHIN, std::future::poll_fn(|cx| body.as_mut().poll_frame(cx))).await;
+        let Some(frame) = frame.map_err(late)? else { return Ok(()) };
+        let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
+        if let Some(piece) = frame.data_ref() {
+            take(piece).map_err(said)?;
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn said(error: impl std::error::Error) -> String {
+    error.to_string()
+}
+
+fn late(_: tokio::time::error::Elapsed) -> String {
+    "it does not answer in time".to_owned()
 }

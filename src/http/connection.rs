@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::stream::Stream;
 
 /// A request's head must be whole within this time, counted from its first byte; the first byte
 /// of a new connection within the same.
@@ -159,7 +160,7 @@ impl Activity {
 /// headers that our answers have: that answer is held back here, and [`super::refusal`] says it in our own words.
 pub struct Watched {
     /// The stream.
-    pub stream: TcpStream,
+    pub stream: Stream,
     activity: Arc<Activity>,
     /// What hyper's own answer began with.
     refusal: Vec<u8>,
@@ -170,7 +171,7 @@ const STATUS_ENDS_AT: usize = 12;
 
 impl Watched {
     /// Watches `stream`.
-    pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+    pub fn new(stream: Stream, activity: Arc<Activity>) -> Self {
         Self { stream, activity, refusal: Vec::new() }
     }
 

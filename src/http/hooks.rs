@@ -38,6 +38,12 @@ pub async fn publish(api: &Api, body: Json) -> Answer {
     answer(api.service.published(path, event).await?)
 }
 
+/// `POST /hooks/mediamtx/record/segment/create`.
+pub async fn segment_create(api: &Api, body: Json) -> Answer {
+    let (path, file) = wire::segment_create(&body)?;
+    answer(api.service.segment_created(path, file).await?)
+}
+
 /// `POST /hooks/mediamtx/record/segment/complete`.
 pub async fn segment_complete(api: &Api, body: Json) -> Answer {
     answer(api.service.segment_complete(wire::segment_complete(&body)?).await?)

@@ -15,13 +15,16 @@ mod frames;
 mod health;
 mod hooks;
 pub mod ingest;
+mod listener;
 mod probe;
 pub mod query;
+mod recordings;
 mod refusal;
 pub mod reply;
 mod routes;
 mod server;
 mod sessions;
+mod stream;
 mod tracks;
 mod verify;
 pub mod wire;
@@ -35,8 +38,9 @@ use crate::config::CorsOrigins;
 use crate::service::Service;
 
 pub use changes::FEED_NEXT;
+pub use listener::Listener;
 pub use probe::Probe;
-pub use server::{Listener, Server};
+pub use server::Server;
 
 /// What the HTTP side needs to know of the configuration.
 #[derive(Debug, Clone)]

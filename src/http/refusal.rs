@@ -7,11 +7,11 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::connection::Watched;
 use super::error::ApiError;
 use super::server::MAX_HEAD_BYTES;
+use super::stream::Stream;
 
 /// A client must take the answer within this time …
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub fn of(watched: &Watched, error: &hyper::Error) -> Option<ApiError> {
 }
 
 /// Sends `refusal` with `headers` and what it needs besides, and closes the connection.
-pub async fn send(mut stream: TcpStream, refusal: ApiError, mut headers: HeaderMap) {
+pub async fn send(mut stream: Stream, refusal: ApiError, mut headers: HeaderMap) {
     let body = json!({ "error": refusal.message }).to_string();
     headers.typed_insert(ContentLength(body.len() as u64));
     headers.typed_insert(Date::from(SystemTime::now()));

@@ -8,10 +8,12 @@ use warp::filters::BoxedFilter;
 use warp::filters::path::FullPath;
 use warp::{Filter, Rejection};
 
+use crate::domain::hook::Kind;
+
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, backup, changes, frames, health, hooks, ingest, sessions, tracks, verify};
+use super::{Api, backup, changes, frames, health, hooks, ingest, recordings, sessions, tracks, verify};
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
@@ -24,6 +26,9 @@ const SESSIONS_RANGE: Address = Address("/sessions/range", "GET");
 const SESSIONS_OPEN: Address = Address("/sessions/open", "POST");
 const SESSIONS_CLOSE: Address = Address("/sessions/close", "POST");
 const SESSION: Address = Address("/sessions/:id", "GET");
+const SESSION_RECORDINGS: Address = Address("/sessions/:id/recordings", "GET");
+const RECORDINGS: Address = Address("/recordings", "GET");
+const RECORDINGS_SUMMARY: Address = Address("/recordings/summary", "GET");
 const TRACK_INDEX: Address = Address("/sessions/:id/tracks/index", "GET");
 const TRACK_INDEX_JSON: Address = Address("/sessions/:id/tracks/index.json", "GET");
 const TRACK_META: Address = Address("/sessions/:id/tracks/meta", "GET");
@@ -33,7 +38,8 @@ const INGEST: Address = Address("/ingest", "POST");
 const DETECTIONS: Address = Address("/ingest/detections/:id", "GET");
 const FRAME: Address = Address("/frames/:id/:file", "GET");
 const HOOK_PUBLISH: Address = Address("/hooks/mediamtx/publish", "POST");
-const HOOK_SEGMENT: Address = Address("/hooks/mediamtx/record/segment/complete", "POST");
+const HOOK_SEGMENT_CREATE: Address = Address("/hooks/mediamtx/record/segment/create", "POST");
+const HOOK_SEGMENT_COMPLETE: Address = Address("/hooks/mediamtx/record/segment/complete", "POST");
 const CHANGES: Address = Address("/changes", "GET");
 const EXPORT: Address = Address("/export", "GET");
 const BACKUP: Address = Address("/backup", "GET");
@@ -41,12 +47,15 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 20] = [
+const ADDRESSES: [&Address; 24] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
     &SESSIONS_CLOSE,
     &SESSION,
+    &SESSION_RECORDINGS,
+    &RECORDINGS,
+    &RECORDINGS_SUMMARY,
     &TRACK_INDEX,
     &TRACK_INDEX_JSON,
     &TRACK_META,
@@ -56,7 +65,8 @@ const ADDRESSES: [&Address; 20] = [
     &DETECTIONS,
     &FRAME,
     &HOOK_PUBLISH,
-    &HOOK_SEGMENT,
+    &HOOK_SEGMENT_CREATE,
+    &HOOK_SEGMENT_COMPLETE,
     &CHANGES,
     &EXPORT,
     &BACKUP,
@@ -100,6 +110,15 @@ pub fn allowed(path: &str) -> Option<String> {
     methods.push("OPTIONS");
     methods.dedup();
     Some(methods.join(", "))
+}
+
+/// The address of a hook.
+pub fn of_hook(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Publish => HOOK_PUBLISH.0,
+        Kind::SegmentCreate => HOOK_SEGMENT_CREATE.0,
+        Kind::SegmentComplete => HOOK_SEGMENT_COMPLETE.0,
+    }
 }
 
 /// What ends a request before its handler.
@@ -199,8 +218,16 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .or(get!(api, TRACK_SEGMENT, |values, _query| tracks::segment(&api, &values[0], &values[1]).await))
         .unify()
         .boxed();
+    let recordings = get!(api, SESSION_RECORDINGS, |values, _query| recordings::of_session(&api, &values[0]).await)
+        .or(get!(api, RECORDINGS, |_values, query| recordings::of_path(&api, &query).await))
+        .unify()
+        .or(get!(api, RECORDINGS_SUMMARY, |_values, query| recordings::summary(&api, &query).await))
+        .unify()
+        .boxed();
     let hooks = post!(api, HOOK_PUBLISH, hooks::authorize, hooks::publish)
-        .or(post!(api, HOOK_SEGMENT, hooks::authorize, hooks::segment_complete))
+        .or(post!(api, HOOK_SEGMENT_CREATE, hooks::authorize, hooks::segment_create))
+        .unify()
+        .or(post!(api, HOOK_SEGMENT_COMPLETE, hooks::authorize, hooks::segment_complete))
         .unify()
         .boxed();
     let feed = get!(api, CHANGES, |_values, query| changes::changes(&api, &query).await)
@@ -223,6 +250,8 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .or(tracks)
         .unify()
         .or(frames)
+        .unify()
+        .or(recordings)
         .unify()
         .or(hooks)
         .unify()

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinError;
 use tower_service::Service as _;
@@ -26,7 +23,9 @@ use super::conditional::respond;
 use super::connection::{Activity, Watched};
 use super::content::{Busy, Outgoing};
 use super::error::ApiError;
+use super::listener::Listener;
 use super::reply::{Carrier, Reply};
+use super::stream::{Peer, Stream};
 use super::{Api, cors, ingest, probe, refusal, routes};
 
 /// How often a connection looks whether its time is up.
@@ -35,35 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// A request's head may be so long.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
-
-/// A port that is bound but not yet served: connections queue in the kernel.
-pub struct Listener {
-    socket: TcpListener,
-}
-
-impl Listener {
-    /// Binds `host` and `port`.
-    ///
-    /// # Errors
-    /// When the address is taken, or not this machine's.
-    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind((host, port)).await? })
-    }
-
-    /// Takes a socket over that is bound and listens already.
-    ///
-    /// # Errors
-    /// When the system does not let it be used.
-    pub fn bound(socket: std::net::TcpListener) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: TcpListener::from_std(socket)? })
-    }
-
-    /// The address it is bound to.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-}
 
 /// Serves an [`Api`].
 pub struct Server {
@@ -98,7 +68,7 @@ impl Server {
     pub async fn serve(self: Arc<Self>, listener: Listener, mut stop: watch::Receiver<bool>, drain_within: Duration) {
         loop {
             let accepted = tokio::select! {
-                accepted = listener.socket.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
@@ -164,7 +134,7 @@ impl Server {
         }
     }
 
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+    fn admit(self: &Arc<Self>, stream: Stream, peer: Peer, stop: watch::Receiver<bool>) {
         let activity = Arc::new(Activity::default());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(number, Arc::clone(&activity));
@@ -176,15 +146,11 @@ impl Server {
         });
     }
 
-    async fn connection(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        activity: &Arc<Activity>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    async fn connection(self: &Arc<Self>, stream: Stream, peer: Peer, activity: &Arc<Activity>, mut stop: watch::Receiver<bool>) {
         // Answers are small and whole: waiting to fill packets only delays them.
-        let _ = stream.set_nodelay(true);
+        if let Stream::Tcp(stream) = &stream {
+            let _ = stream.set_nodelay(true);
+        }
         let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
         let service = service_fn(|request| {
             let (server, activity) = (Arc::clone(self), Arc::clone(activity));
@@ -231,24 +197,24 @@ impl Server {
     }
 
     /// The answer to a request whose handler has panicked; the panic itself is in the log.
-    async fn failed(&self, error: &JoinError, peer: SocketAddr) -> Response<Outgoing> {
+    async fn failed(&self, error: &JoinError, peer: Peer) -> Response<Outgoing> {
         let id = self.ids.next();
         tracing::error!(request_id = id.0, "a request's handler ended without an answer: {error}");
         let reply = Reply::from(ApiError::internal(""));
         let mut response = respond(reply, &Method::GET, &HeaderMap::new(), Busy::default()).await;
         self.sign(response.headers_mut(), &HeaderMap::new(), &id);
-        access::log("-", "-", response.status(), Duration::ZERO, peer.ip(), &id);
+        access::log("-", "-", response.status(), Duration::ZERO, peer, &id);
         response
     }
 
     /// Says in our own words that a head was refused; of its request nothing is known.
-    async fn refuse(&self, watched: Watched, error: &hyper::Error, peer: SocketAddr, activity: &Activity) {
+    async fn refuse(&self, watched: Watched, error: &hyper::Error, peer: Peer, activity: &Activity) {
         let Some(refusal) = refusal::of(&watched, error) else { return };
         let id = self.ids.next();
         let status = refusal.status;
         let mut headers = HeaderMap::new();
         self.sign(&mut headers, &HeaderMap::new(), &id);
-        access::log("-", "-", status, Duration::ZERO, peer.ip(), &id);
+        access::log("-", "-", status, Duration::ZERO, peer, &id);
         tokio::select! {
             () = refusal::send(watched.stream, refusal, headers) => {}
             () = activity.evicted() => {}
@@ -264,7 +230,7 @@ impl Server {
         cors::allow(&self.api.settings().cors_origins, asked, answer);
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, busy: Busy) -> Response<Outgoing> {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer, busy: Busy) -> Response<Outgoing> {
         let started = Instant::now();
         let id = self.ids.next();
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -294,7 +260,7 @@ impl Server {
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         if !probe::is_own(&self.api, &asked) {
-            access::log(method.as_str(), path, response.status(), started.elapsed(), peer.ip(), &id);
+            access::log(method.as_str(), path, response.status(), started.elapsed(), peer, &id);
         }
         response
     }

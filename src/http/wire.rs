@@ -112,11 +112,22 @@ pub fn publish(object: &Object) -> Result<(String, Timestamp), Invalid> {
     }
 }
 
+fn hook_segment(object: &Object) -> Result<(String, String), Invalid> {
+    match (hook_text(object, "path")?, hook_text(object, "segmentPath")?) {
+        (Some(path), Some(file)) => Ok((path, file)),
+        _ => Err(Invalid("Missing required fields: path, segmentPath".to_owned())),
+    }
+}
+
+/// `POST /hooks/mediamtx/record/segment/create`: the path and the file. Its time is looked at no further: the file has a better one.
+pub fn segment_create(object: &Object) -> Result<(String, String), Invalid> {
+    hook_time(object, "eventTs")?;
+    hook_segment(object)
+}
+
 /// `POST /hooks/mediamtx/record/segment/complete`.
 pub fn segment_complete(object: &Object) -> Result<SegmentComplete, Invalid> {
-    let (Some(path), Some(file)) = (hook_text(object, "path")?, hook_text(object, "segmentPath")?) else {
-        return Err(Invalid("Missing required fields: path, segmentPath".to_owned()));
-    };
+    let (path, file) = hook_segment(object)?;
     // What a script could not work out is no reason to lose the segment.
     let hint = |field| hook_time(object, field).unwrap_or_default();
     let said = Said { event: hook_time(object, "eventTs")?, start: hint("segmentStartTs"), end: hint("segmentEndTs") };

@@ -10,6 +10,8 @@
 //! <frames>/\restoring/                           what a `restore` that was interrupted has unpacked
 //! <backup>/000001-<moment>/                      a generation: catalogue.ndjson, frames/<session id>/…, manifest.json
 //! <backup>/.unfinished/, .lock                   a generation being made; held by who makes it
+//! <spool>/<moment>-<kind>-<unique>.json          a hook that waits for a daemon; with a dot before it, one being written
+//! <spool>/refused/                               what lay there and is no hook
 //! <tracks>/<session id>/index.json, meta.json, tracks/seg-0000.jsonl …   the AI worker's
 //! ```
 //!
@@ -97,6 +99,30 @@ pub fn generation_frame(generation: &Path, session: &SessionId, file: &FileName)
 pub fn frame_name(capture: Timestamp, unique: u64) -> String {
     let at: String = capture.to_micros().chars().filter(char::is_ascii_alphanumeric).collect();
     format!("{at}-{unique:016x}.jpg")
+}
+
+/// Below the spool: what was no hook.
+pub const REFUSED_HOOKS: &str = "refused";
+
+/// Below the spool: a hook's file name; by name is by `event`.
+pub fn waiting_hook(event: Timestamp, kind: &str, unique: &str) -> String {
+    let at: String = event.to_micros().chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("{at}-{kind}-{unique}.json")
+}
+
+/// Whether a hook may lie in the file of this name.
+pub fn is_waiting_hook(name: &str) -> bool {
+    !name.starts_with('.') && name.ends_with(".json")
+}
+
+/// Below the spool: the temporary name of the file that will be called `name`.
+pub fn unready_hook(name: &str) -> String {
+    format!(".{name}.unready")
+}
+
+/// Whether this is such a temporary name.
+pub fn is_unready_hook(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".unready")
 }
 
 /// Below the tracks folder: a session's index.

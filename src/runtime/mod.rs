@@ -1,4 +1,4 @@
-//! The daemon's relations with the machine: its clock, its signals, its limits, its log, its service manager.
+//! The daemon's relations with the machine: its clock, its signals, its limits, its log, its time zone, its service manager.
 
 pub mod clock;
 pub mod folders;
@@ -6,3 +6,4 @@ pub mod limits;
 pub mod shutdown;
 pub mod systemd;
 pub mod telemetry;
+pub mod zone;

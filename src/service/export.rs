@@ -1,6 +1,7 @@
 //! The whole catalogue, or what changed since some feed number, as NDJSON.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::domain::detection::Detection;
 use crate::domain::ids::SessionId;
@@ -20,7 +21,23 @@ enum Line<'a> {
     Session(SessionJson<'a>),
     Detection(DetectionJson<'a>),
     SessionDeleted { session_id: &'a str },
-    Segment { path: &'a str, file: &'a str, start_ts: String, end_ts: String, start_estimated: bool },
+    Segment(SegmentLine<'a>),
+}
+
+#[derive(Serialize)]
+struct SegmentLine<'a> {
+    path: &'a str,
+    file: &'a str,
+    start_ts: String,
+    end_ts: String,
+    state: &'a str,
+    bytes: u64,
+    modified_nanos: i64,
+    stream_id: Option<Uuid>,
+    number: Option<u64>,
+    dts_nanos: Option<i64>,
+    ntp_nanos: Option<i64>,
+    reason: Option<&'a str>,
 }
 
 /// Lines, and the number to go on after.
@@ -97,12 +114,20 @@ impl Lines {
 
     /// Adds a segment.
     pub fn segment(&mut self, segment: &Segment) -> Result<(), StoreError> {
-        self.add(&Line::Segment {
+        let stream = segment.stream.as_ref();
+        self.add(&Line::Segment(SegmentLine {
             path: &segment.path,
             file: &segment.file,
             start_ts: segment.start.to_micros(),
             end_ts: segment.end.to_micros(),
-            start_estimated: segment.start_estimated,
-        })
+            state: segment.state.as_str(),
+            bytes: segment.bytes,
+            modified_nanos: segment.modified_nanos,
+            stream_id: stream.map(|stream| Uuid::from_bytes(stream.id)),
+            number: stream.map(|stream| stream.number),
+            dts_nanos: stream.map(|stream| stream.dts_nanos),
+            ntp_nanos: stream.map(|stream| stream.ntp_nanos),
+            reason: segment.reason.as_deref(),
+        }))
     }
 }

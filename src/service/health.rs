@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::media::disk;
 
+use super::recordings::Watching;
 use super::{Service, blocking};
 
 /// Below so many free bytes a volume is called nearly full.
@@ -39,6 +40,10 @@ pub struct Health {
     pub last_commit_age_ms: Option<u64>,
     /// Free bytes of each folder's volume.
     pub free_bytes: FreeBytes,
+    /// Segments of recordings that are known.
+    pub segments: Option<u64>,
+    /// How the watching of recordings goes; null where none are watched.
+    pub recordings: Option<Watching>,
     /// Whether a central database is configured: `available` or `not configured`.
     pub central_database: &'static str,
 }
@@ -65,7 +70,7 @@ impl Service {
     fn examine(&self) -> Health {
         let mut health = Health::unknown();
         let inner = &self.inner;
-        if self.settings().has_central_database {
+        if inner.settings.has_central_database {
             health.central_database = "available";
         }
         health.reasons.extend(inner.pairing.problem());
@@ -78,6 +83,14 @@ impl Service {
         };
         if !inner.pairing.is_known() {
             health.starting.push("pairing the frames folder");
+        }
+        if !self.record_paths().is_empty() {
+            let watching = self.watching();
+            if watching.is_first_scan {
+                health.starting.push("scanning the recordings");
+            }
+            health.reasons.extend(watching.problems.iter().cloned());
+            health.recordings = Some(watching);
         }
         health.free_bytes.database = free(store.path());
         for (name, bytes) in [("database", health.free_bytes.database), ("frames", health.free_bytes.frames)] {
@@ -105,6 +118,7 @@ impl Service {
                 health.sessions = snapshot.session_count().ok();
                 health.sessions_open = snapshot.open_session_count().ok();
                 health.detections = snapshot.detection_count().ok();
+                health.segments = snapshot.segment_count().ok();
                 health.frames_to_delete = snapshot.beaten_frame_count().ok();
             }
             Err(error) => health.reasons.push(format!("The store cannot be read: {error}.")),
@@ -128,6 +142,8 @@ impl Health {
             queue_depth: 0,
             last_commit_age_ms: None,
             free_bytes: FreeBytes { database: None, frames: None, tracks: None },
+            segments: None,
+            recordings: None,
             central_database: "not configured",
         }
     }

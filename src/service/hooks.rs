@@ -3,13 +3,10 @@
 use crate::domain::ids::SessionId;
 use crate::domain::query::{Page, SessionQuery, Status, Window};
 use crate::domain::segment::{Said, Segment};
-use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
+use super::placing::place;
 use super::{Service, ServiceError};
-
-/// Sessions that one segment may belong to; more overlap only by mistake.
-const MAX_SESSIONS_PER_SEGMENT: usize = 1000;
 
 /// A segment hook, valid.
 #[derive(Debug, Clone)]
@@ -23,15 +20,20 @@ pub struct SegmentComplete {
 }
 
 impl Service {
-    /// The stream of `path` was published at `event`. Returns the path's newest open session, if any.
+    /// The stream of `path` was published at `event`. Returns the path's newest open session, if any; where there is none, the
+    /// one that opens next is told.
     pub async fn published(&self, path: String, event: Timestamp) -> Result<Option<SessionId>, ServiceError> {
-        let query = SessionQuery { path: Some(path), status: Some(Status::Open), ..SessionQuery::default() };
+        let query = SessionQuery { path: Some(path.clone()), status: Some(Status::Open), ..SessionQuery::default() };
         let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
-        let Some(Session { id, .. }) = newest.into_iter().next() else { return Ok(None) };
+        let newest = newest.into_iter().next().map(|session| session.id);
         let offset = self.settings().start_offset_ms;
         self.write(move |tx| {
             // It may have been closed since it was found.
-            let Some((at, mut session)) = tx.session(&id)?.filter(|(_, session)| session.is_open()) else { return Ok(None) };
+            let open = newest.as_ref().map(|id| tx.session(id)).transpose()?.flatten().filter(|(_, session)| session.is_open());
+            let Some((at, mut session)) = open else {
+                tx.remember_published(&path, event)?;
+                return Ok(None);
+            };
             let before = session.clone();
             session.media_connect.get_or_insert(event);
             session.recommended_start_offset_ms.get_or_insert(offset);
@@ -39,7 +41,7 @@ impl Service {
                 session.updated_at = tx.now();
                 tx.put_session(at, &session)?;
             }
-            Ok(Some(id.clone()))
+            Ok(Some(session.id))
         })
         .await
     }
@@ -48,42 +50,47 @@ impl Service {
     pub async fn segment_complete(&self, hook: SegmentComplete) -> Result<Option<SessionId>, ServiceError> {
         let told_end = hook.said.end.is_some() || hook.said.event.is_some();
         let now = self.inner.clock.now();
-        let segment = Segment::from_hook(hook.path, hook.file, hook.said, now, self.settings().segment_duration_sec);
-        let segment = self.write(move |tx| tx.add_segment(segment.clone(), told_end)).await?;
-        let query = SessionQuery {
-            path: Some(segment.path.clone()),
-            window: Some(Window { from: segment.start, to: segment.end }),
-            ..SessionQuery::default()
-        };
-        let (sessions, _) = self.sessions(query, Page { limit: MAX_SESSIONS_PER_SEGMENT, after: None }).await?;
-        let ids: Vec<_> = sessions.into_iter().map(|session| session.id).collect();
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        let preroll = i64::try_from(self.settings().preroll.as_micros()).unwrap_or(i64::MAX);
+        let (service, preroll) = (self.clone(), self.preroll_micros());
+        let (path, file) = (hook.path.clone(), hook.file.clone());
+        // What the file says is better than any hook.
+        let (read, name) = self.read(move |ledger| Ok(service.find_told(ledger, &path, &file))).await?;
+        let file = name.unwrap_or(hook.file);
+        let told = Segment::from_hook(hook.path, file, hook.said, now, self.settings().segment_duration_sec);
         self.write(move |tx| {
-            let mut newest = None;
-            for id in &ids {
-                let Some((at, mut session)) = tx.session(id)? else { continue };
-                if !overlaps(&session, &segment) {
-                    continue;
+            let known = tx.segment(&told.path, &told.file)?;
+            let (segment, shown) = match (&read, known) {
+                (Some(read), _) => (read.clone(), read.clone()),
+                (None, Some(known)) if !known.is_hearsay() || !told_end => (known.clone(), known),
+                // Of two words on one file that cannot both be true, one that knows the start is better than none, and the
+                // later better than the earlier.
+                (None, Some(known)) if told.end < known.start || told.start > known.end => {
+                    (if told.is_guessed() { known } else { told.clone() }, told.clone())
                 }
-                let before = session.clone();
-                session.media_start.get_or_insert(segment.start.max(session.start.plus_micros(-preroll)));
-                session.media_end = session.media_end.max(Some(segment.end));
-                if session != before {
-                    session.updated_at = tx.now();
-                    tx.put_session(at, &session)?;
-                }
-                newest.get_or_insert_with(|| id.clone());
-            }
-            Ok(newest)
+                // Told of again it keeps its start, and its end moves on.
+                (None, Some(known)) if told.end <= known.end => (known, told.clone()),
+                (None, Some(known)) => (Segment { end: told.end, ..known }, told.clone()),
+                (None, None) => (told.clone(), told.clone()),
+            };
+            place(tx, &segment, preroll)?;
+            let sessions = tx.sessions_within(&shown.path, Window { from: shown.start, to: shown.end })?;
+            Ok(sessions.into_iter().next().map(|(_, session)| session.id))
         })
         .await
     }
-}
 
-/// Whether some moment of `segment` lies within `session`; one that ends where the other begins does not.
-fn overlaps(session: &Session, segment: &Segment) -> bool {
-    session.start < segment.end && session.end.is_none_or(|end| end.at > segment.start)
+    /// A segment has begun. Returns the path's newest open session, if any. Until its file can be read there is nothing to record.
+    pub async fn segment_created(&self, path: String, file: String) -> Result<Option<SessionId>, ServiceError> {
+        let (service, preroll) = (self.clone(), self.preroll_micros());
+        let open = SessionQuery { path: Some(path.clone()), status: Some(Status::Open), ..SessionQuery::default() };
+        let (read, newest) = self
+            .read(move |ledger| {
+                let (newest, _) = ledger.sessions(&open, Page { limit: 1, after: None })?;
+                Ok((service.find_told(ledger, &path, &file).0, newest.into_iter().next().map(|session| session.id)))
+            })
+            .await?;
+        if let Some(read) = read {
+            self.write(move |tx| place(tx, &read, preroll)).await?;
+        }
+        Ok(newest)
+    }
 }

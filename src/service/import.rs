@@ -186,7 +186,10 @@ impl<'w> Work<'w, '_> {
                 changed
             }
             Entry::Segment(segment) => {
-                self.tx.add_segment(segment.clone(), true)?;
+                // What a file said is not undone by what a hook had said.
+                if self.tx.segment(&segment.path, &segment.file)?.is_none_or(|known| known.is_hearsay()) {
+                    self.tx.put_segment(segment)?;
+                }
                 false
             }
             Entry::Aside => false,

@@ -49,6 +49,7 @@ enum Plan {
 impl Service {
     /// Takes in one frame. When this returns, what it says is durable (but see invariant 1 on touches).
     pub async fn ingest(&self, frame: Frame) -> Result<Ingested, ServiceError> {
+        self.inner.activity.of_session(&frame.session, self.inner.clock.monotonic());
         let takes_pictures = frame.jpeg.is_some() && self.inner.pairing.known().await?;
         let frames = takes_pictures.then(|| self.inner.frames.clone());
         let service = self.clone();
@@ -152,6 +153,9 @@ fn apply(
     }
     for detection in merge.changed() {
         tx.put_detection(at, &frame.session, detection, file.as_ref())?;
+    }
+    if !frame.sightings.is_empty() {
+        tx.see_after_end(at, frame.capture)?;
     }
     Ok(Some(merge.counts))
 }

@@ -2,12 +2,14 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::domain::Invalid;
 use crate::domain::bbox::clean_bbox;
 use crate::domain::detection::{Detection, Picture};
 use crate::domain::ids::{SessionId, TrackId, check_text};
-use crate::domain::segment::Segment;
+use crate::domain::measured::Stream;
+use crate::domain::segment::{Segment, State};
 use crate::domain::session::{End, EndReason, MAX_TEXT_BYTES, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::wire::file_of_frame_url;
@@ -99,8 +101,16 @@ struct SegmentLine {
     file: String,
     start_ts: String,
     end_ts: String,
+    state: Option<String>,
     #[serde(default)]
-    start_estimated: bool,
+    bytes: u64,
+    #[serde(default)]
+    modified_nanos: i64,
+    stream_id: Option<Uuid>,
+    number: Option<u64>,
+    dts_nanos: Option<i64>,
+    ntp_nanos: Option<i64>,
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -212,12 +222,27 @@ impl Entry {
     fn segment(line: SegmentLine) -> Result<Self, Invalid> {
         check_text("path", &line.path, MAX_TEXT_BYTES)?;
         check_text("file", &line.file, MAX_FILE_BYTES)?;
+        let state = line.state.as_deref().map_or(Some(State::Estimated), State::parse);
+        let stream = match (line.stream_id, line.number, line.dts_nanos, line.ntp_nanos) {
+            (Some(id), Some(number), Some(dts_nanos), Some(ntp_nanos)) => Some(Stream {
+                id: id.into_bytes(),
+                number,
+                dts_nanos,
+                ntp_nanos,
+                start: Timestamp::from_micros(ntp_nanos.div_euclid(1000)),
+            }),
+            _ => None,
+        };
         Ok(Self::Segment(Segment {
             start: Timestamp::parse_field("start_ts", &line.start_ts)?,
             end: Timestamp::parse_field("end_ts", &line.end_ts)?,
             path: line.path,
             file: line.file,
-            start_estimated: line.start_estimated,
+            state: state.ok_or_else(|| Invalid::field("state", "is none that a segment can have"))?,
+            bytes: line.bytes,
+            modified_nanos: line.modified_nanos,
+            stream,
+            reason: line.reason,
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! The use cases, one file each. They know the store and the files, and nothing of HTTP.
 
+mod activity;
 pub mod backup;
 pub mod beaten;
 pub mod catalogue;
@@ -11,12 +12,17 @@ pub mod hooks;
 pub mod import;
 pub mod ingest;
 mod line;
+pub mod orphans;
 pub mod pairing;
+mod placing;
 pub mod rebuild;
+pub mod recordings;
 pub mod repair;
 pub mod restore;
 pub mod sessions;
 pub mod sidecars;
+mod spool;
+pub mod summary;
 pub mod tracks;
 pub mod verify;
 pub mod whole;
@@ -27,13 +33,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::domain::record_path::RecordPath;
 use crate::domain::time::Timestamp;
+use crate::domain::zone::Zone;
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::runtime::clock::Clock;
 use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError};
 
+use activity::Activity;
 use pairing::PairingState;
+use recordings::RecordingsState;
 
 /// While the store is being opened or healed, an ingest waits so long …
 const INGEST_PATIENCE: Duration = Duration::from_secs(2);
@@ -55,6 +65,18 @@ pub struct Settings {
     pub has_central_database: bool,
     /// `[frames] sidecar_delay_sec`.
     pub sidecar_delay: Duration,
+    /// `[mediamtx] record_path`.
+    pub record_paths: Vec<RecordPath>,
+    /// `[mediamtx] time_zone`, or the system's.
+    pub zone: Zone,
+    /// `[mediamtx] settle_ms`.
+    pub settle: Duration,
+    /// `[mediamtx] playback_base_url`.
+    pub playback_base_url: String,
+    /// `[playback] extra_seconds`.
+    pub extra: Duration,
+    /// `[sessions] idle_close_sec`; `None` is never.
+    pub idle_close: Option<Duration>,
 }
 
 /// The use cases. Cheap to clone.
@@ -64,14 +86,18 @@ pub struct Service {
 }
 
 struct Inner {
-    /// May change while the daemon runs.
-    settings: RwLock<Arc<Settings>>,
+    /// As they were at the start …
+    settings: Settings,
+    /// … and as they are now, where they may change while the daemon runs.
+    live: RwLock<Arc<Settings>>,
     clock: Arc<dyn Clock>,
     frames: FramesFolder,
     tracks: TracksFolder,
     /// None until the store is open.
     store: watch::Sender<Option<Store>>,
     pairing: PairingState,
+    activity: Activity,
+    recordings: RecordingsState,
     /// Fires when the daemon stops, so that nobody goes on waiting.
     stopping: watch::Sender<bool>,
 }
@@ -81,6 +107,8 @@ struct Inner {
 pub enum ServiceError {
     /// What was asked for is not there; the sentence for the client.
     NotFound(&'static str),
+    /// More is asked for than one answer can hold; the sentence for the client.
+    TooMuch(&'static str),
     /// Come again.
     Busy,
     /// The disk is full.
@@ -96,7 +124,7 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(sentence) => f.write_str(sentence),
+            Self::NotFound(sentence) | Self::TooMuch(sentence) => f.write_str(sentence),
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),
@@ -144,25 +172,28 @@ impl Service {
     pub fn new(settings: Settings, frames: FramesFolder, tracks: TracksFolder, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                settings: RwLock::new(Arc::new(settings)),
+                live: RwLock::new(Arc::new(settings.clone())),
+                settings,
                 clock,
                 frames,
                 tracks,
                 store: watch::Sender::new(None),
                 pairing: PairingState::default(),
+                activity: Activity::default(),
+                recordings: RecordingsState::default(),
                 stopping: watch::Sender::new(false),
             }),
         }
     }
 
-    /// The settings of this moment.
+    /// The settings of this moment: those of `config::live` may be others than at the start.
     fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.inner.settings.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.inner.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets `settings` hold from now on.
     pub fn change(&self, settings: Settings) {
-        *self.inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Gives the open store; requests that waited for it go on.

@@ -131,7 +131,7 @@ fn put(tx: &mut Transaction<'_>, entry: &Entry) -> Result<(), StoreError> {
             tx.put_detection(at, id, detection, of.as_ref())
         }
         Entry::Deleted(id) => tx.delete_session(id).map(drop),
-        Entry::Segment(segment) => tx.add_segment(segment.clone(), true).map(drop),
+        Entry::Segment(segment) => tx.put_segment(segment).map(drop),
         Entry::Aside => Ok(()),
     }
 }

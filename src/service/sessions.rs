@@ -5,7 +5,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::query::{Page, SessionKey, SessionQuery};
 use crate::domain::session::{Close, End, EndReason, Open, Session};
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, orphans, placing};
 
 /// The sentence for a session that is not there.
 pub const SESSION_NOT_FOUND: &str = "Session not found";
@@ -13,12 +13,23 @@ pub const SESSION_NOT_FOUND: &str = "Session not found";
 impl Service {
     /// Opens a session. The second value says whether it is new; one that exists stays as it is.
     pub async fn open_session(&self, open: Open) -> Result<(Session, bool), ServiceError> {
+        let (preroll, offset) = (self.preroll_micros(), self.settings().start_offset_ms);
+        self.inner.activity.of_session(&open.id, self.inner.clock.monotonic());
         self.write(move |tx| {
             if let Some((_, session)) = tx.session(&open.id)? {
                 return Ok((session, false));
             }
-            let session = open.clone().into_session(tx.now());
-            tx.add_session(&session)?;
+            let mut session = open.clone().into_session(tx.now());
+            // The stream comes up before the session opens: its hook may have been here already.
+            if let Some(published) = tx.take_published(&session.path)?
+                && published >= session.start.plus_micros(-preroll)
+            {
+                session.media_connect = Some(published);
+                session.recommended_start_offset_ms = Some(offset);
+            }
+            let at = tx.add_session(&session)?;
+            orphans::supersede(tx, &session)?;
+            let session = placing::measure(tx, at, session, preroll, false)?;
             Ok((session, true))
         })
         .await
@@ -26,6 +37,7 @@ impl Service {
 
     /// Closes a session; the last close wins.
     pub async fn close_session(&self, close: Close) -> Result<Session, ServiceError> {
+        let preroll = self.preroll_micros();
         let closed = self
             .write(move |tx| {
                 let Some((at, mut session)) = tx.session(&close.id)? else { return Ok(None) };
@@ -35,6 +47,7 @@ impl Service {
                 if session != before {
                     session.updated_at = tx.now();
                     tx.put_session(at, &session)?;
+                    session = placing::measure(tx, at, session, preroll, false)?;
                 }
                 Ok(Some(session))
             })

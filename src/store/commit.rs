@@ -205,7 +205,7 @@ impl Committer {
             self.shared.pulse.beat();
             let (shared, journal) = (&self.shared, &mut self.journal);
             let healed = shared.handle.reopen(|database| {
-                if !journal.is_of(&schema::prepare(database, shared.clock.now())?.uuid) {
+                if !journal.is_of(&schema::prepare(database, shared.clock.now())?.0.uuid) {
                     return Err(StoreError::Gone);
                 }
                 let unapplied = journal.read(schema::journal_applied(database)?)?;

@@ -7,7 +7,8 @@ use redb::ReadableTable as _;
 use crate::domain::detection::Detection;
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::query::SessionKey;
-use crate::domain::session::Session;
+use crate::domain::session::{EndReason, Session};
+use crate::domain::time::Timestamp;
 
 use super::feed::Entity;
 use super::frames::FrameFile;
@@ -88,15 +89,42 @@ impl Transaction<'_> {
 
     /// Commits the held `touches` of the session at `at`.
     pub(super) fn apply_touches(&mut self, at: SessionKey, touches: &SessionTouches) -> Result<(), StoreError> {
+        let mut latest = None;
         for (track, touch) in touches {
             let Some((mut detection, seq)) = self.stored_detection(at.number, track)? else { continue };
             if touch.apply(&mut detection) {
                 let seq = self.number(&Entity::Detection(at, detection.track.clone()), Some(seq))?;
                 let bytes = record::encode_detection(&detection, seq)?;
                 self.detections.insert((at.number, track.as_str()), bytes.as_slice())?;
+                latest = latest.max(Some(detection.last));
             }
         }
-        Ok(())
+        match latest {
+            Some(latest) => self.see_after_end(at, latest),
+            None => Ok(()),
+        }
+    }
+
+    /// A sighting at `seen` moves the end of a session that the store closed for want of one; never an end that a client set.
+    pub fn see_after_end(&mut self, at: SessionKey, seen: Timestamp) -> Result<(), StoreError> {
+        let Some((mut session, _)) = self.stored_session(at)? else { return Ok(()) };
+        let Some(end) = &mut session.end else { return Ok(()) };
+        if !matches!(end.reason, Some(EndReason::Idle | EndReason::Superseded)) || seen <= end.at {
+            return Ok(());
+        }
+        end.at = seen;
+        session.updated_at = self.now;
+        self.put_session(at, &session)
+    }
+
+    /// When something was last seen in the session at `at`.
+    pub fn last_sighting(&self, at: SessionKey) -> Result<Option<Timestamp>, StoreError> {
+        let mut latest = None;
+        for entry in self.detections.range((at.number, "")..(at.number + 1, ""))? {
+            let (key, bytes) = entry?;
+            latest = latest.max(Some(record::decode_detection(key.value().1, bytes.value())?.0.last));
+        }
+        Ok(latest)
     }
 }
 

@@ -126,7 +126,7 @@ impl Store {
         let handle = Handle::open(&options.path, options.cache_bytes)?;
         let (identity, journal, head) = {
             let database = handle.get()?;
-            let mut identity = schema::prepare(&database, clock.now())?;
+            let (mut identity, format) = schema::prepare(&database, clock.now())?;
             let (mut journal, unapplied) = Journal::open(&options.path, &identity.uuid, schema::journal_applied(&database)?)?;
             if unapplied.is_gap {
                 tracing::warn!(
@@ -138,6 +138,10 @@ impl Store {
                 journal.renew();
             } else if !unapplied.batch.is_empty() {
                 commit::catch_up(&database, &unapplied.batch, clock.now())?;
+            }
+            if format < schema::FORMAT {
+                schema::upgrade(&database, journal.number(), clock.now())?;
+                journal.reset();
             }
             let snapshot = Snapshot::new(database, Arc::default())?;
             (identity, journal, snapshot.feed_head()?)

@@ -6,8 +6,9 @@ use bincode::{Decode, Encode};
 
 use crate::domain::detection::{Detection, Picture};
 use crate::domain::ids::{SessionId, TrackId};
+use crate::domain::measured::Stream;
 use crate::domain::query::SessionKey;
-use crate::domain::segment::Segment;
+use crate::domain::segment::{Segment, State, TOLD, TOLD_END};
 use crate::domain::session::{End, EndReason, Session};
 use crate::domain::time::Timestamp;
 
@@ -21,8 +22,9 @@ const MAX_RECORD_BYTES: usize = 16 << 20;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_RECORD_BYTES>> =
     bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
 
-/// The version that this program writes.
+/// The version that this program writes, of all records but segments.
 const VERSION: u8 = 1;
+const SEGMENT_VERSION: u8 = 2;
 
 #[derive(Encode, Decode)]
 struct SessionV1 {
@@ -76,6 +78,18 @@ struct SegmentV1 {
 }
 
 #[derive(Encode, Decode)]
+struct SegmentV2 {
+    start: i64,
+    end: i64,
+    state: u8,
+    bytes: u64,
+    modified_nanos: i64,
+    /// Id, number, DTS and NTP in nanoseconds.
+    stream: Option<([u8; 16], u64, i64, i64)>,
+    reason: Option<String>,
+}
+
+#[derive(Encode, Decode)]
 enum EntityV1 {
     Session { start: i64, number: u64 },
     Detection { start: i64, number: u64, track: String },
@@ -94,16 +108,24 @@ pub struct FrameRecord {
 }
 
 fn encode(record: impl Encode) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![VERSION];
+    encode_as(VERSION, record)
+}
+
+fn encode_as(version: u8, record: impl Encode) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![version];
     bincode::encode_into_std_write(record, &mut bytes, CONFIG).map_err(|error| StoreError::Record(error.to_string()))?;
     Ok(bytes)
 }
 
 fn decode<T: Decode<()>>(what: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    decode_as(VERSION, what, bytes)
+}
+
+fn decode_as<T: Decode<()>>(known: u8, what: &str, bytes: &[u8]) -> Result<T, StoreError> {
     let damaged = |reason: &str| StoreError::Record(format!("{what}: {reason}"));
     let Some((version, body)) = bytes.split_first() else { return Err(damaged("it is empty")) };
-    if *version != VERSION {
-        return Err(damaged(&format!("its version is {version}; this program knows version {VERSION}")));
+    if *version != known {
+        return Err(damaged(&format!("its version is {version}; this program knows version {known}")));
     }
     let (record, used) = bincode::decode_from_slice(body, CONFIG).map_err(|error| damaged(&error.to_string()))?;
     if used != body.len() {
@@ -217,18 +239,56 @@ pub fn decode_frame(bytes: &[u8]) -> Result<FrameRecord, StoreError> {
 
 /// A segment's record; its path and file are in its key.
 pub fn encode_segment(segment: &Segment) -> Result<Vec<u8>, StoreError> {
-    encode(SegmentV1 { start: segment.start.micros(), end: segment.end.micros(), start_estimated: segment.start_estimated })
+    let stream = segment.stream.as_ref().map(|stream| (stream.id, stream.number, stream.dts_nanos, stream.ntp_nanos));
+    let record = SegmentV2 {
+        start: segment.start.micros(),
+        end: segment.end.micros(),
+        state: state_code(segment.state),
+        bytes: segment.bytes,
+        modified_nanos: segment.modified_nanos,
+        stream,
+        reason: segment.reason.clone(),
+    };
+    encode_as(SEGMENT_VERSION, record)
 }
 
 /// Reads [`encode_segment`]'s bytes.
 pub fn decode_segment(path: &str, file: &str, bytes: &[u8]) -> Result<Segment, StoreError> {
-    let record: SegmentV1 = decode("a segment", bytes)?;
+    let at = Timestamp::from_micros;
+    let (path, file) = (path.to_owned(), file.to_owned());
+    if bytes.first() == Some(&VERSION) {
+        let record: SegmentV1 = decode("a segment", bytes)?;
+        let reason = if record.start_estimated { TOLD_END } else { TOLD };
+        return Ok(Segment {
+            path,
+            file,
+            start: at(record.start),
+            end: at(record.end),
+            state: State::Estimated,
+            bytes: 0,
+            modified_nanos: 0,
+            stream: None,
+            reason: Some(reason.to_owned()),
+        });
+    }
+    let record: SegmentV2 = decode_as(SEGMENT_VERSION, "a segment", bytes)?;
+    let stream = record.stream.map(|(id, number, dts_nanos, ntp_nanos)| Stream {
+        id,
+        number,
+        dts_nanos,
+        ntp_nanos,
+        start: at(ntp_nanos.div_euclid(1000)),
+    });
     Ok(Segment {
-        path: path.to_owned(),
-        file: file.to_owned(),
-        start: Timestamp::from_micros(record.start),
-        end: Timestamp::from_micros(record.end),
-        start_estimated: record.start_estimated,
+        path,
+        file,
+        start: at(record.start),
+        end: at(record.end),
+        state: state(record.state)?,
+        bytes: record.bytes,
+        modified_nanos: record.modified_nanos,
+        stream,
+        reason: record.reason,
     })
 }
 
@@ -268,6 +328,23 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, StoreError> {
         Ok(_) => Err(StoreError::Record("a record of the journal: bytes are left over behind it".into())),
         Err(error) => Err(StoreError::Record(format!("a record of the journal: {error}"))),
     }
+}
+
+fn state_code(state: State) -> u8 {
+    match state {
+        State::Live => 0,
+        State::Complete => 1,
+        State::Truncated => 2,
+        State::Estimated => 3,
+        State::Deleted => 4,
+        State::Unreadable => 5,
+    }
+}
+
+fn state(code: u8) -> Result<State, StoreError> {
+    let all = [State::Live, State::Complete, State::Truncated, State::Estimated, State::Deleted, State::Unreadable];
+    let state = all.get(usize::from(code)).copied();
+    state.ok_or_else(|| StoreError::Record(format!("a segment: state {code} is unknown")))
 }
 
 fn end_reason_code(reason: Option<EndReason>) -> u8 {

@@ -109,6 +109,7 @@ impl Transaction<'_> {
         }
         self.set_orphans_aside(mender)?;
         self.set_segments_aside(mender)?;
+        self.index_segments()?;
         for (seq, at, id) in tombstones {
             if self.feed.get(seq)?.is_none() {
                 self.feed.insert(seq, record::encode_entity(&Entity::SessionDeleted(id))?.as_slice())?;

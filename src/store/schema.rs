@@ -5,16 +5,17 @@ use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
 
-use super::StoreError;
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
+    PUBLISHED, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
 };
+use super::{StoreError, Transaction};
 
 /// The format that this program writes. A store of a higher one is refused.
 ///
-/// 1: the first. 2: a journal lies beside the database, which holds what the database does not yet.
-pub const FORMAT: u32 = 2;
+/// 1: the first. 2: a journal lies beside the database, which holds what the database does not yet. 3: segments stand in an
+/// index by time, and are known as far as their files say.
+pub const FORMAT: u32 = 3;
 
 /// The format of this store.
 pub const KEY_FORMAT: &str = "format";
@@ -40,17 +41,25 @@ pub struct Identity {
     pub epoch: String,
 }
 
-/// Makes the tables where they are missing, brings an older format up to date, and reads who the store is.
-pub fn prepare(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
+/// Makes the tables where they are missing, and reads who the store is and which format it has.
+pub fn prepare(database: &Database, now: Timestamp) -> Result<(Identity, u32), StoreError> {
     match known(database)? {
-        Some((identity, FORMAT)) => Ok(identity),
-        // Nothing but the number differs: an older program must not open what it would read without the journal.
-        Some((identity, _)) => {
-            set(database, &[(KEY_FORMAT, &FORMAT.to_string())])?;
-            Ok(identity)
-        }
-        None => create(database, now),
+        Some(known) => Ok(known),
+        None => Ok((create(database, now)?, FORMAT)),
     }
+}
+
+/// Brings a store of an older format, which has caught up with its journal, up to date.
+pub fn upgrade(database: &Database, journal_applied: u64, now: Timestamp) -> Result<(), StoreError> {
+    let mut txn = database.begin_write()?;
+    txn.set_quick_repair(true);
+    let mut tx = Transaction::new(&txn, now)?;
+    tx.do_without_journal();
+    tx.index_segments()?;
+    tx.meta.insert(KEY_FORMAT, FORMAT.to_string().as_str())?;
+    tx.set_journal_applied(journal_applied)?;
+    drop(tx);
+    Ok(txn.commit()?)
 }
 
 /// Gives the feed a new epoch, so that its readers begin again. Notes what of the journal the database holds.
@@ -103,6 +112,8 @@ fn create(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
         txn.open_table(SEGMENTS)?;
         txn.open_table(FEED)?;
         txn.open_table(TOMBSTONES)?;
+        txn.open_table(SEGMENTS_BY_TIME)?;
+        txn.open_table(PUBLISHED)?;
     }
     txn.commit()?;
     Ok(identity)

@@ -7,6 +7,7 @@ use redb::ReadableTable as _;
 use crate::domain::ids::SessionId;
 use crate::domain::query::{Page, SessionKey, SessionQuery, Status, Window};
 use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
 
 use super::feed::Entity;
 use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
@@ -15,6 +16,9 @@ use super::tables::{
 };
 use super::{Snapshot, StoreError, Transaction, record};
 
+/// Up to this class (a good hour) sessions count as short.
+const SHORT_CLASS: u8 = 12;
+
 impl Transaction<'_> {
     /// The session called `id`, and where it stands.
     pub fn session(&self, id: &SessionId) -> Result<Option<(SessionKey, Session)>, StoreError> {
@@ -22,7 +26,7 @@ impl Transaction<'_> {
         Ok(self.stored_session(at)?.map(|(session, _)| (at, session)))
     }
 
-    fn stored_session(&self, at: SessionKey) -> Result<Option<(Session, u64)>, StoreError> {
+    pub(super) fn stored_session(&self, at: SessionKey) -> Result<Option<(Session, u64)>, StoreError> {
         self.sessions.get(raw(at))?.map(|bytes| record::decode_session(bytes.value())).transpose()
     }
 
@@ -68,6 +72,61 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// The sessions of `path` that share a moment with `window`, newest start first. One that ends where the window begins
+    /// does not.
+    pub fn sessions_within(&self, path: &str, window: Window) -> Result<Vec<(SessionKey, Session)>, StoreError> {
+        let (from, to) = (window.from.micros(), window.to.micros());
+        let is_within = |session: &Session| {
+            session.path == path
+                && session.start < window.to
+                && session.end.is_none_or(|end| end.at > window.from || (end.at <= session.start && session.start >= window.from))
+        };
+        let mut found = Vec::new();
+        let mut add = |at: RawSessionKey| -> Result<(), StoreError> {
+            if let Some((session, _)) = self.stored_session(key(at))?.filter(|(session, _)| is_within(session)) {
+                found.push((key(at), session));
+            }
+            Ok(())
+        };
+        // Those of up to about an hour by their path; the few that are longer by how long they are.
+        let nearby = lowest_reaching(SHORT_CLASS, from).start;
+        for entry in self.by_path.range((path, nearby, 0)..(path, to, 0))? {
+            let (_, start, number) = entry?.0.value();
+            add((start, number))?;
+        }
+        for entry in self.open_sessions.range(..(nearby, 0))? {
+            add(entry?.0.value())?;
+        }
+        let highest = self.closed_sessions.last()?.map_or(0, |(last, _)| last.value().0);
+        for class in SHORT_CLASS + 1..=highest {
+            let lowest = lowest_reaching(class, from).start;
+            for entry in self.closed_sessions.range((class, lowest, 0)..(class, nearby, 0))? {
+                let (_, start, number) = entry?.0.value();
+                add((start, number))?;
+            }
+        }
+        found.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        Ok(found)
+    }
+
+    /// The open sessions of `device` on `path` that began before `before`.
+    pub fn open_sessions_of(
+        &self,
+        device: &str,
+        path: &str,
+        before: Timestamp,
+    ) -> Result<Vec<(SessionKey, Session)>, StoreError> {
+        let mut found = Vec::new();
+        for entry in self.open_sessions.range(..(before.micros(), 0))? {
+            let at = key(entry?.0.value());
+            let Some((session, _)) = self.stored_session(at)? else { continue };
+            if session.device_id == device && session.path == path {
+                found.push((at, session));
+            }
+        }
+        Ok(found)
+    }
+
     /// Deletes the session called `id` with all its detections, hands its frames to the queue
     /// of beaten ones and leaves a tombstone. Says whether there was such a session.
     pub fn delete_session(&mut self, id: &SessionId) -> Result<bool, StoreError> {
@@ -95,11 +154,15 @@ impl Transaction<'_> {
     }
 }
 
-/// The power of two of a session's duration: class 0 is below one second (or ends before its
-/// start), class n from 2^(n-1) up to, not including, 2^n seconds.
+/// The class of a session's duration; one that ends before its start has none.
 pub(super) fn duration_class(session: &Session) -> u8 {
     let end = session.end.map_or(session.start, |end| end.at);
-    let seconds = u64::try_from((end.micros() - session.start.micros()) / 1_000_000).unwrap_or(0);
+    length_class(end.micros() - session.start.micros())
+}
+
+/// The power of two of a length: class 0 is below one second, class n from 2^(n-1) up to, not including, 2^n seconds.
+pub(super) fn length_class(micros: i64) -> u8 {
+    let seconds = u64::try_from(micros / 1_000_000).unwrap_or(0);
     // At most 39 bits: ten thousand years.
     u8::try_from(u64::BITS - seconds.leading_zeros()).unwrap_or(u8::MAX)
 }

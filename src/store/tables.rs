@@ -9,6 +9,9 @@ pub type RawSessionKey = (i64, u64);
 /// A word (class, colour, path, device) and the session it leads to.
 pub type RawIndexKey = (&'static str, i64, u64);
 
+/// (path, class of length, start in microseconds, file).
+pub type RawSegmentKey = (&'static str, u8, i64, &'static str);
+
 /// The store's facts about itself, as text.
 pub const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// Session id → key.
@@ -35,6 +38,10 @@ pub const FRAMES: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("fr
 pub const BEATEN_FRAMES: TableDefinition<(&str, &str), ()> = TableDefinition::new("beaten_frames");
 /// (path, file) → segment record.
 pub const SEGMENTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("segments");
+/// (path, power of two of its length, start, file) → end: segments by time.
+pub const SEGMENTS_BY_TIME: TableDefinition<RawSegmentKey, i64> = TableDefinition::new("segments_by_time");
+/// Path → when it was published while no session was open there.
+pub const PUBLISHED: TableDefinition<&str, i64> = TableDefinition::new("published");
 /// Feed number → what changed.
 pub const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
 /// Feed number of a tombstone → microseconds of the deletion.

@@ -14,7 +14,7 @@ use super::journaled::{AnyTable, Journaled};
 use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_JOURNAL, KEY_UUID};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    RawIndexKey, RawSessionKey, SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES,
+    PUBLISHED, RawIndexKey, RawSegmentKey, RawSessionKey, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
 };
 
 /// What a change is applied to. Nothing is visible to readers before the commit.
@@ -34,6 +34,8 @@ pub struct Transaction<'t> {
     pub(super) segments: Journaled<'t, (&'static str, &'static str), &'static [u8]>,
     pub(super) feed: Journaled<'t, u64, &'static [u8]>,
     pub(super) tombstones: Journaled<'t, u64, i64>,
+    pub(super) segments_by_time: Journaled<'t, RawSegmentKey, i64>,
+    pub(super) published: Journaled<'t, &'static str, i64>,
     /// The feed's newest number so far.
     pub(super) head: u64,
     /// Sessions that this transaction writes to; their held touches go along.
@@ -69,6 +71,8 @@ impl<'t> Transaction<'t> {
             segments: Journaled::open(txn, SEGMENTS)?,
             feed,
             tombstones: Journaled::open(txn, TOMBSTONES)?,
+            segments_by_time: Journaled::open(txn, SEGMENTS_BY_TIME)?,
+            published: Journaled::open(txn, PUBLISHED)?,
             head: newest.max(floor),
             written: HashSet::new(),
             now,
@@ -84,7 +88,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// Every table by its number in the journal, which must never change: add new ones at the end.
-    fn tables(&mut self) -> [&mut dyn AnyTable; 15] {
+    fn tables(&mut self) -> [&mut dyn AnyTable; 17] {
         [
             &mut self.meta,
             &mut self.session_ids,
@@ -101,6 +105,8 @@ impl<'t> Transaction<'t> {
             &mut self.segments,
             &mut self.feed,
             &mut self.tombstones,
+            &mut self.segments_by_time,
+            &mut self.published,
         ]
     }
 

@@ -1,4 +1,4 @@
-//! `POST /hooks/mediamtx/publish`, and the token of both hooks.
+//! `POST /hooks/mediamtx/publish`, and the token of all hooks.
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::support::http::Request;
 use crate::support::records::at;
 
 const PUBLISH: &str = "/hooks/mediamtx/publish";
+const CREATED: &str = "/hooks/mediamtx/record/segment/create";
 const SEGMENT: &str = "/hooks/mediamtx/record/segment/complete";
 
 fn publish(daemon: &Daemon, path: &str, at: &str) -> Value {
@@ -49,10 +50,11 @@ fn a_second_publish_leaves_what_is_no_longer_null() {
 #[test]
 fn publish_is_for_the_paths_newest_open_session() {
     let daemon = Daemon::start();
-    open_at(&daemon, "newest", "p", &at(20, 0));
-    open_at(&daemon, "older", "p", &at(10, 0));
-    open_at(&daemon, "elsewhere", "q", &at(30, 0));
-    open_at(&daemon, "closed", "p", &at(40, 0));
+    // Of several devices: one that opens a newer session has ended its older one.
+    for (id, path, minute) in [("newest", "p", 20), ("older", "p", 10), ("elsewhere", "q", 30), ("closed", "p", 40)] {
+        let open = json!({"sessionId": id, "devId": format!("device of {id}"), "path": path, "startTs": at(minute, 0)});
+        daemon.post("/sessions/open", &open).is(201);
+    }
     close(&daemon, "closed", &at(50, 0));
     assert_eq!(publish(&daemon, "p", &at(21, 0))["session_id"], "newest");
     for id in ["older", "elsewhere", "closed"] {
@@ -106,7 +108,7 @@ fn missing_fields_of_publish_are_400_missing_required_fields_path_event_ts() {
 fn with_hook_token_set_x_hook_token_must_equal_it_or_401() {
     let daemon = Daemon::with("[mediamtx]\nhook_token = \"s3cret token\"\n");
     open(&daemon, "s");
-    for target in [PUBLISH, SEGMENT] {
+    for target in [PUBLISH, CREATED, SEGMENT] {
         let body = json!({"path": "cam-local", "segmentPath": "/r/a.mp4", "eventTs": at(1, 0)});
         let request = || Request::post(target).json(&body);
         for wrong in ["", "s3cret", "s3cret token2", "S3CRET TOKEN", "Bearer s3cret token", "\"s3cret token\""] {

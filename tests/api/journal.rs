@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::agent::{START, detections, ingest, meta, open, session, sighting};
 use crate::support::daemon::{Daemon, Home};
@@ -107,15 +107,20 @@ fn a_damaged_journal_is_refused_with_the_way_out() {
     assert!(said.contains("is damaged behind change") && said.contains("put a backup back"), "{said}");
 }
 
+/// Puts a kept file of `tests/data/stores` into the home's data folder.
+fn unpack(home: &Home, name: &str, place: &str) {
+    let packed = fs::File::open(format!("{}/tests/data/stores/{name}.gz", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+    fs::create_dir_all(home.dir().join("data")).unwrap();
+    fs::write(home.dir().join(place), bytes).unwrap();
+}
+
 /// Format 1 had no journal. `format-1.redb.gz` was written by the version before it came.
 #[test]
 fn a_store_of_format_1_is_read() {
     let home = Home::new("");
-    let mut database = Vec::new();
-    let packed = fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stores/format-1.redb.gz")).unwrap();
-    GzDecoder::new(packed).read_to_end(&mut database).unwrap();
-    fs::create_dir_all(home.dir().join("data")).unwrap();
-    fs::write(home.dir().join(DATABASE), database).unwrap();
+    unpack(&home, "format-1.redb", DATABASE);
     let mut daemon = Daemon::on(home);
     assert_eq!(session(&daemon, "kept_1")["end_ts"], "2025-10-11T12:05:00.000Z");
     let kept = detections(&daemon, "kept_1");
@@ -124,4 +129,28 @@ fn a_store_of_format_1_is_read() {
     ingest(&daemon, "kept_2", &[("9", "dog", 0.5)], START, None).is(200);
     daemon.restart();
     assert_eq!(detections(&daemon, "kept_2").len(), 3);
+}
+
+/// Format 2 had no index of segments by time. `format-2.*` were left by a `kill -9`: one segment stands in the database, the
+/// other in its journal alone.
+#[test]
+fn a_store_of_format_2_is_read_with_what_its_journal_holds() {
+    let home = Home::new("");
+    unpack(&home, "format-2.redb", DATABASE);
+    unpack(&home, "format-2.redb.journal", JOURNAL);
+    let mut daemon = Daemon::on(home);
+    for _ in 0..2 {
+        for (id, file) in [("kept_1", "/recordings/cam-local/a.mp4"), ("kept_2", "/recordings/cam-2/b.mp4")] {
+            let recorded = daemon.get(format!("/sessions/{id}/recordings")).is(200).json();
+            assert_eq!(
+                (&recorded["segments"][0]["file"], &recorded["segments"][0]["state"]),
+                (&json!(file), &json!("estimated"))
+            );
+        }
+        assert_eq!(detections(&daemon, "kept_1").len(), 2);
+        daemon.restart();
+    }
+    // Of the frames folder it knows another one; the rows are as they should be.
+    let ran = daemon.killed().run(&["verify"], b"");
+    assert!(!(ran.stdout.clone() + &ran.stderr).contains("segments"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -3,7 +3,8 @@
 use redb::{Key, ReadOnlyTable, Value};
 
 use super::super::feed::Entity;
-use super::super::tables::{BEATEN_FRAMES, DETECTIONS, FEED, FRAMES, SEGMENTS};
+use super::super::segments::time_key;
+use super::super::tables::{BEATEN_FRAMES, DETECTIONS, FEED, FRAMES, SEGMENTS, SEGMENTS_BY_TIME};
 use super::super::{StoreError, record};
 use super::{After, Look, Next, behind, reason};
 use crate::domain::ids::{SessionId, TrackId};
@@ -92,11 +93,40 @@ impl Look<'_> {
         for entry in self.snapshot.table(SEGMENTS)?.range::<(&str, &str)>(behind(after))? {
             let (key, bytes) = entry?;
             let (path, file) = key.value();
-            if let Err(error) = record::decode_segment(path, file, bytes.value()) {
-                self.misfit(format!("segments: the record of {file} of path {path} {}", reason(&error)));
+            match record::decode_segment(path, file, bytes.value()) {
+                Err(error) => self.misfit(format!("segments: the record of {file} of path {path} {}", reason(&error))),
+                Ok(segment) => {
+                    let end = self.snapshot.table(SEGMENTS_BY_TIME)?.get(time_key(&segment))?.map(|end| end.value());
+                    if end != Some(segment.end.micros()) {
+                        self.misfit(format!("segments_by_time: {file} of path {path} is missing"));
+                    }
+                }
             }
             if self.is_full() {
                 return Ok(Some(After::Texts(path.to_owned(), file.to_owned())));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn segments_by_time(&mut self, after: &After) -> Next {
+        let after = match after {
+            After::Segment(path, class, start, file) => Some((path.as_str(), *class, *start, file.as_str())),
+            _ => None,
+        };
+        for entry in self.snapshot.table(SEGMENTS_BY_TIME)?.range::<(&str, u8, i64, &str)>(behind(after))? {
+            let (key, _) = entry?;
+            let (path, class, start, file) = key.value();
+            // One that cannot be read is told of where segments are looked at.
+            match self.snapshot.segment(path, file) {
+                Ok(Some(segment)) if time_key(&segment) != key.value() => {
+                    self.misfit(format!("segments_by_time: {file} of path {path} stands at a wrong time"));
+                }
+                Ok(None) => self.misfit(format!("segments_by_time: {file} of path {path} is no segment")),
+                _ => {}
+            }
+            if self.is_full() {
+                return Ok(Some(After::Segment(path.to_owned(), class, start, file.to_owned())));
             }
         }
         Ok(None)

@@ -17,7 +17,7 @@ use super::feed::Entity;
 use super::schema::{FORMAT, KEY_EPOCH, KEY_FEED_FLOOR, KEY_FORMAT, KEY_UUID};
 use super::tables::{
     BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    SEGMENTS, SESSION_IDS, SESSIONS, TOMBSTONES, raw,
+    SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES, raw,
 };
 use super::{FrameFile, Snapshot, StoreError, record};
 
@@ -62,10 +62,11 @@ enum After {
     Word(String, i64, u64),
     Texts(String, String),
     Within(u64, String),
+    Segment(String, u8, i64, String),
 }
 
 /// The tables in the order in which they are looked at.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "meta",
     "sessions",
     "session_ids",
@@ -79,6 +80,7 @@ const PARTS: [&str; 14] = [
     "frames",
     "beaten_frames",
     "segments",
+    "segments_by_time",
     "feed and tombstones",
 ];
 
@@ -111,6 +113,7 @@ impl Snapshot {
             + 2 * self.table(FRAMES)?.len()?
             + self.table(BEATEN_FRAMES)?.len()?
             + self.table(SEGMENTS)?.len()?
+            + self.table(SEGMENTS_BY_TIME)?.len()?
             + self.table(FEED)?.len()?
             + self.table(TOMBSTONES)?.len()?)
     }
@@ -133,7 +136,8 @@ impl Snapshot {
             10 => look.frames(&after)?,
             11 => look.beaten_frames(&after)?,
             12 => look.segments(&after)?,
-            13 => look.feed(&after)?,
+            13 => look.segments_by_time(&after)?,
+            14 => look.feed(&after)?,
             _ => None,
         };
         match next {

@@ -1,0 +1,369 @@
+//! Recordings: what each file is, what video there is of a session or a path, and why some is missing.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::domain::coverage::{Cause, Coverage, Placed, cover};
+use crate::domain::ids::SessionId;
+use crate::domain::query::Window;
+use crate::domain::record_path::{Named, NamedStart, RecordPath};
+use crate::domain::segment::{Segment, State};
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::zone::LocalTime;
+use crate::media::recordings::{self, Facts};
+use crate::store::Snapshot;
+
+use super::placing::{place, window_of};
+use super::sessions::SESSION_NOT_FOUND;
+use super::{Service, ServiceError};
+
+/// The most segments of one answer.
+pub const MAX_SEGMENTS: usize = 10_000;
+/// Parts are so long where a file does not say: MediaMTX's default.
+const PART_MICROS: i64 = 1_000_000;
+/// Two of a path's segments that lie so close follow each other.
+const NEIGHBOURLY_MICROS: i64 = 2_000_000;
+
+/// How the watching of recordings goes.
+#[derive(Default)]
+pub struct RecordingsState(Mutex<Watching>);
+
+/// How the watching of recordings goes, for `/health`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Watching {
+    /// Whether the first scan still runs.
+    #[serde(skip)]
+    pub is_first_scan: bool,
+    /// Whole sentences; none when all is well.
+    #[serde(skip)]
+    pub problems: Vec<String>,
+    /// Files seen by the last scan.
+    pub files: u64,
+    /// Of these, read because they had changed.
+    pub files_read: u64,
+    /// Milliseconds that it took.
+    pub scan_ms: u64,
+    /// How many scans were made.
+    pub scans: u64,
+    /// Whether changes are told of by the system, or looked for.
+    pub mode: &'static str,
+}
+
+/// What a look at a file showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Its name is no segment's.
+    Foreign,
+    /// It is what the ledger says, and was not opened.
+    Known(Segment),
+    /// It was read.
+    Read(Segment),
+    /// It is being written, and nothing can be said of it yet.
+    TooEarly {
+        /// MediaMTX's path.
+        path: String,
+    },
+}
+
+/// The video of a stretch of time.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The path.
+    pub path: String,
+    /// The stretch.
+    pub window: Window,
+    /// Spans and gaps.
+    pub coverage: Coverage,
+    /// The files, by start.
+    pub segments: Vec<Segment>,
+    /// What the playback server can serve as it is.
+    pub playable: Vec<Window>,
+}
+
+impl Service {
+    /// MediaMTX's patterns.
+    pub fn record_paths(&self) -> &[RecordPath] {
+        &self.inner.settings.record_paths
+    }
+
+    /// How long after the last part a file may be silent, in microseconds, before it counts as no longer written.
+    pub fn silence_micros(&self, part_micros: Option<i64>) -> i64 {
+        let settle = i64::try_from(self.inner.settings.settle.as_micros()).unwrap_or(i64::MAX);
+        (2 * part_micros.unwrap_or(PART_MICROS)).saturating_add(settle)
+    }
+
+    pub(super) fn preroll_micros(&self) -> i64 {
+        i64::try_from(self.settings().preroll.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Where MediaMTX's playback server answers.
+    pub fn playback_base_url(&self) -> &str {
+        &self.inner.settings.playback_base_url
+    }
+
+    /// Notes how the watching goes.
+    pub fn set_watching(&self, change: impl FnOnce(&mut Watching)) {
+        change(&mut self.inner.recordings.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How the watching goes.
+    pub fn watching(&self) -> Watching {
+        self.inner.recordings.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The recording of `path` has grown.
+    pub fn note_growth(&self, path: &str) {
+        self.inner.activity.of_path(path, self.inner.clock.monotonic());
+    }
+
+    /// A view of the ledger, for whoever walks the files.
+    ///
+    /// # Errors
+    /// While the store is not open, or is being healed.
+    pub fn ledger(&self) -> Result<Snapshot, ServiceError> {
+        let store = self.opened().ok_or(ServiceError::Busy)?;
+        Ok(store.read()?)
+    }
+
+    /// Looks at a file that lies `below` the root of `pattern`. One that is as `facts` and the ledger know it is not opened.
+    /// `is_last` says that no newer one of its path is known.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn look_at(
+        &self,
+        ledger: &Snapshot,
+        pattern: &RecordPath,
+        below: &str,
+        facts: Facts,
+        is_last: bool,
+    ) -> Result<Look, ServiceError> {
+        let Some(named) = pattern.read(below) else { return Ok(Look::Foreign) };
+        let known = ledger.segment(&named.path, below)?;
+        if let Some(known) = known
+            && (known.bytes, known.modified_nanos) == (facts.bytes, facts.modified_nanos)
+            && !matches!(known.state, State::Live | State::Deleted)
+        {
+            return Ok(Look::Known(known));
+        }
+        let (facts, measured) = match recordings::measure(pattern.root(), below, named.format) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ServiceError::NotFound("the file is gone")),
+            Err(error) => {
+                let start = self.named_start(ledger, &named, None, facts).unwrap_or_else(|_| at(facts.modified_nanos));
+                let reason = format!("it cannot be read: {error}");
+                return Ok(Look::Read(unreadable(named.path, below, start, facts, reason)));
+            }
+        };
+        let part = measured.as_ref().ok().and_then(|measured| measured.part_micros);
+        let age = self.now().micros() - at(facts.modified_nanos).micros();
+        let is_growing = is_last && (0..self.silence_micros(part)).contains(&age);
+        let measured = match measured {
+            Ok(measured) => measured,
+            Err(_) if is_growing => return Ok(Look::TooEarly { path: named.path }),
+            Err(unmeasurable) => {
+                let start = self.named_start(ledger, &named, None, facts).unwrap_or_else(|_| at(facts.modified_nanos));
+                return Ok(Look::Read(unreadable(named.path, below, start, facts, unmeasurable.0)));
+            }
+        };
+        let start = match measured.stream {
+            Some(stream) => Ok(stream.start),
+            None => self.named_start(ledger, &named, Some(measured.duration_micros), facts),
+        };
+        let start = match start {
+            Ok(start) => start,
+            Err(reason) => return Ok(Look::Read(unreadable(named.path, below, at(facts.modified_nanos), facts, reason))),
+        };
+        let (state, reason) = match (measured.is_closed, measured.is_estimate) {
+            (true, false) => (State::Complete, None),
+            (false, _) if is_growing => (State::Live, None),
+            (_, true) => (State::Estimated, Some("its start is its name's, its length that of the packets in it".to_owned())),
+            (false, false) => (State::Truncated, None),
+        };
+        Ok(Look::Read(Segment {
+            path: named.path,
+            file: below.to_owned(),
+            start,
+            end: start.plus_micros(measured.duration_micros.max(0)),
+            state,
+            bytes: facts.bytes,
+            modified_nanos: facts.modified_nanos,
+            stream: measured.stream,
+            reason,
+        }))
+    }
+
+    /// The moment that a name means. An ambiguous one is settled by a neighbour, then by when the file was last written to.
+    fn named_start(&self, ledger: &Snapshot, named: &Named, duration: Option<i64>, facts: Facts) -> Result<Timestamp, String> {
+        let local: LocalTime = match &named.start {
+            NamedStart::At(start) => return Ok(*start),
+            NamedStart::NoMoment(reason) => return Err(format!("its name gives no moment: {reason}")),
+            NamedStart::Local(local) => *local,
+        };
+        let zone = &self.inner.settings.zone;
+        let candidates = zone.candidates(local);
+        let duration = duration.unwrap_or(0);
+        let has_neighbour = |start: Timestamp| {
+            let around = Window {
+                from: start.plus_micros(-NEIGHBOURLY_MICROS),
+                to: start.plus_micros(duration.saturating_add(NEIGHBOURLY_MICROS)),
+            };
+            let segments = ledger.segments_within(&named.path, around, 100).unwrap_or_default();
+            segments.iter().any(|other| {
+                let touches = |a: Timestamp, b: Timestamp| (a.micros() - b.micros()).abs() <= NEIGHBOURLY_MICROS;
+                !other.is_hearsay() && (touches(other.end, start) || touches(other.start, start.plus_micros(duration)))
+            })
+        };
+        match candidates.as_slice() {
+            [] => Err(format!("its name gives a local time that there was not in {}", zone.name())),
+            [start] => Ok(*start),
+            several => {
+                let mut neighbourly = several.iter().filter(|start| has_neighbour(**start));
+                if let (Some(start), None) = (neighbourly.next(), neighbourly.next()) {
+                    return Ok(*start);
+                }
+                let written = at(facts.modified_nanos).micros();
+                let distance = |start: &&Timestamp| (start.plus_micros(duration).micros() - written).abs();
+                several.iter().min_by_key(distance).copied().ok_or_else(|| "it has no moment".to_owned())
+            }
+        }
+    }
+
+    /// Takes what was read of files into the ledger.
+    pub async fn record_segments(&self, segments: Vec<Segment>) -> Result<(), ServiceError> {
+        let preroll = self.preroll_micros();
+        self.write(move |tx| segments.iter().try_for_each(|segment| place(tx, segment, preroll))).await
+    }
+
+    /// Notes that the files of these segments are gone.
+    pub async fn segments_deleted(&self, segments: Vec<Segment>) -> Result<(), ServiceError> {
+        self.record_segments(segments.into_iter().map(|segment| Segment { state: State::Deleted, ..segment }).collect()).await
+    }
+
+    /// The video of a session.
+    pub async fn recordings_of(&self, id: SessionId) -> Result<(Session, Recorded), ServiceError> {
+        let service = self.clone();
+        self.read(move |snapshot| {
+            let (_, session) = snapshot.session(&id)?.ok_or(ServiceError::NotFound(SESSION_NOT_FOUND))?;
+            let recorded = service.recorded(snapshot, &session.path, window_of(&session, service.now()))?;
+            Ok((session, recorded))
+        })
+        .await
+    }
+
+    /// The video of a path.
+    pub async fn recordings(&self, path: String, window: Window) -> Result<Recorded, ServiceError> {
+        let service = self.clone();
+        self.read(move |snapshot| service.recorded(snapshot, &path, window)).await
+    }
+
+    fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
+        let mut segments = snapshot.segments_within(path, window, MAX_SEGMENTS + 1)?;
+        if segments.len() > MAX_SEGMENTS {
+            return Err(ServiceError::TooMuch("The window holds more than 10000 segments: ask for a shorter one"));
+        }
+        for segment in segments.iter_mut().filter(|segment| segment.state == State::Live) {
+            // It grows by the second: the file itself knows best.
+            if let Some(now) = self.find(snapshot, segment)? {
+                *segment = now;
+            }
+        }
+        segments.sort_by_key(|segment| segment.start);
+        let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
+        // What lies beside the window tells why there is a gap at its ends.
+        let beside = [snapshot.segment_before(path, window.from)?, snapshot.segment_after(path, window.to)?];
+        placed.extend(
+            beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed),
+        );
+        let mut coverage = cover(&placed, window.from, window.to);
+        if let Some(last) = coverage.gaps.last_mut().filter(|gap| gap.end == window.to && gap.cause == Cause::NoRecording) {
+            // The next file appears with its first part.
+            let is_fresh = self.now().micros() - last.start.micros() < self.silence_micros(None);
+            let follows = placed.iter().any(|one| one.end == last.start && one.state == State::Complete);
+            if is_fresh && follows {
+                last.cause = Cause::NotYet;
+            }
+        }
+        let playable = self.playable(snapshot, path, &coverage)?;
+        Ok(Recorded { path: path.to_owned(), window, coverage, segments, playable })
+    }
+
+    /// What a file in the ledger is now; none where it cannot be found or told.
+    fn find(&self, ledger: &Snapshot, segment: &Segment) -> Result<Option<Segment>, ServiceError> {
+        for pattern in self.record_paths() {
+            let Ok(facts) = recordings::facts(pattern.root(), &segment.file) else { continue };
+            if let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &segment.file, facts, true) {
+                return Ok(Some(segment));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The spans, each as much longer as is asked for beside what is wanted, but never into a gap.
+    fn playable(&self, snapshot: &Snapshot, path: &str, coverage: &Coverage) -> Result<Vec<Window>, ServiceError> {
+        let extra = i64::try_from(self.settings().extra.as_micros()).unwrap_or(i64::MAX);
+        let mut playable: Vec<Window> = Vec::new();
+        for span in &coverage.spans {
+            let wide = Window { from: span.start.plus_micros(-extra), to: span.end.plus_micros(extra) };
+            let mut segments = snapshot.segments_within(path, wide, usize::MAX)?;
+            // MediaMTX's playback server knows nothing of MPEG-TS.
+            segments.retain(|segment| {
+                !matches!(segment.state, State::Unreadable | State::Deleted)
+                    && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
+            });
+            segments.sort_by_key(|segment| segment.start);
+            let placed: Vec<Placed> = segments.iter().map(placed).collect();
+            for wider in cover(&placed, wide.from, wide.to).spans {
+                if wider.start < span.end && wider.end > span.start && playable.last().is_none_or(|last| last.to < wider.end) {
+                    playable.push(Window { from: wider.start, to: wider.end });
+                }
+            }
+        }
+        Ok(playable)
+    }
+
+    /// Reads the file that a hook names, where it lies below a recordings' root. The second value is its name there, as far
+    /// as it has one.
+    pub(super) fn find_told(&self, ledger: &Snapshot, path: &str, told: &str) -> (Option<Segment>, Option<String>) {
+        let mut name = None;
+        for pattern in self.record_paths() {
+            let Some((below, _)) = pattern.read_tail_of(told, path) else { continue };
+            let Ok(facts) = recordings::facts(pattern.root(), &below) else {
+                name.get_or_insert(below);
+                continue;
+            };
+            if let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &below, facts, true) {
+                return (Some(segment), Some(below));
+            }
+            name.get_or_insert(below);
+        }
+        (None, name)
+    }
+}
+
+fn at(nanos: i64) -> Timestamp {
+    Timestamp::from_micros(nanos.div_euclid(1000))
+}
+
+fn unreadable(path: String, below: &str, start: Timestamp, facts: Facts, reason: String) -> Segment {
+    Segment {
+        path,
+        file: below.to_owned(),
+        start,
+        end: start,
+        state: State::Unreadable,
+        bytes: facts.bytes,
+        modified_nanos: facts.modified_nanos,
+        stream: None,
+        reason: Some(reason),
+    }
+}
+
+pub(super) fn placed(segment: &Segment) -> Placed {
+    let stream = segment.stream.map(|stream| (stream.id, stream.number, stream.dts_nanos, stream.ntp_nanos));
+    Placed { start: segment.start, end: segment.end, state: segment.state, stream }
+}
