@@ -10,15 +10,17 @@ mod hook;
 mod import;
 mod offline;
 mod rebuild;
+mod reload;
 mod repair;
 mod restore;
 mod serve;
 mod verify;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Loaded, Mistakes};
 use crate::runtime::arenas;
@@ -43,6 +45,7 @@ enum Command {
     ///
     /// Stops in order on SIGTERM or SIGINT: requests under way are answered, all that waits is
     /// committed. A second signal stops at once; what was acknowledged is safe either way.
+    /// Reads the configuration again on SIGHUP; the log says what changed and what needs a restart.
     Serve,
     /// Print the settings in force, secrets masked, or every mistake in the configuration.
     ///
@@ -102,6 +105,11 @@ enum Command {
     Repair(repair::Arguments),
 }
 
+/// The definition of the command line, from which its manual and completions are made (`packaging/manual.rs`).
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -115,7 +123,7 @@ pub fn run() -> ExitCode {
         // It is bounded in time, which reading a configuration is not: it does that itself.
         Command::Hook(arguments) => hook::run(&arguments, file),
         Command::CheckConfig => check_config::run(loaded()),
-        Command::Serve => with_config(loaded(), |loaded| serve::run(&loaded)),
+        Command::Serve => with_config(loaded(), |loaded| serve::run(&loaded, file)),
         Command::Health(arguments) => with_config(loaded(), |loaded| health::run(&arguments, &loaded)),
         Command::Export(arguments) => with_config(loaded(), |loaded| export::run(&arguments, &loaded)),
         Command::Backup(arguments) => with_config(loaded(), |loaded| backup::run(&arguments, &loaded)),

@@ -1,32 +1,44 @@
 //! `session-store serve`: wires the parts, starts them, and stops them in order.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::{Config, Loaded, LogFormat};
 use crate::domain::zone::Zone;
-use crate::http::{self, Api, Listener, Server};
+use crate::http::{self, Api, Listener, Probe, Server};
 use crate::media::frames::FramesFolder;
 use crate::media::spool::Spool;
 use crate::media::tracks::TracksFolder;
 use crate::recordings::Recordings;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::telemetry::{self, Format};
-use crate::runtime::{folders, limits, shutdown, zone};
+use crate::runtime::{folders, limits, shutdown, systemd, zone};
 use crate::service::{self, Service};
-use crate::store::Store;
+use crate::store::{Options, Store};
 
-use super::offline;
+use super::reload::Reloader;
+use super::{offline, watchdog};
 
 /// Threads for work that blocks: reading and writing files and the database.
 const MAX_BLOCKING_THREADS: usize = 64;
 /// Requests under way may take so long to finish; the whole stop takes at most 10 s.
 const DRAIN_WITHIN: Duration = Duration::from_secs(6);
+/// While the store is being opened, the service manager is asked so often …
+const ASK_PATIENCE_EVERY: Duration = Duration::from_secs(5);
+/// … to wait so much longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A port that is open answers the daemon itself within this time.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until it is told to stop.
-pub fn run(loaded: &Loaded) -> Result<ExitCode, String> {
+/// Runs the daemon until it is told to stop. `file` is the configuration that was asked for, for when it is read again.
+pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<ExitCode, String> {
+    // Before there are threads.
+    let sockets = systemd::sockets().map_err(|error| format!("A socket handed over by systemd cannot be used: {error}."))?;
     let config = &loaded.config;
     let format = match config.log.format {
         LogFormat::Auto => None,
@@ -41,7 +53,7 @@ pub fn run(loaded: &Loaded) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("The runtime cannot be started: {error}."))?;
-    let result = runtime.block_on(serve(loaded));
+    let result = runtime.block_on(serve(loaded, file.map(Path::to_owned), sockets));
     // Whatever a client still holds open must not hold the daemon.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Err(sentence) = &result {
@@ -51,41 +63,50 @@ pub fn run(loaded: &Loaded) -> Result<ExitCode, String> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(loaded: &Loaded) -> Result<(), String> {
+async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>) -> Result<(), String> {
     let config = &loaded.config;
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
-    let (host, port) = (config.server.host.as_str(), config.server.port);
+    let hangups = signal(SignalKind::hangup()).map_err(|error| format!("Signals cannot be handled: {error}."))?;
     // The port first: requests that come while the store is being opened wait for it.
-    let listener = Listener::bind(host, port).await.map_err(|error| {
-        format!("Port {port} of {host} cannot be listened on: {error}; is it taken? See [server] host and port.")
-    })?;
-    let address = listener.address().map_err(|error| error.to_string())?;
-    let mut listeners = vec![listener];
+    let (mut listeners, address) = listen(config, sockets).await?;
     listeners.extend(listen_at_socket(config).await?);
-    let max_connections = limits::fit_descriptors(config.server.max_connections);
-    warn(loaded, address.ip(), max_connections);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let max_connections = connections(config);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let frames = FramesFolder::new(config.frames.storage_path.clone());
     let tracks = TracksFolder::new(config.tracks.storage_path.clone());
-    let service = Service::new(service_settings(config, time_zone(config)?), frames, tracks, Arc::clone(&clock));
+    let zone = time_zone(config)?;
+    let service = Service::new(service_settings(config, zone.clone()), frames, tracks, Arc::clone(&clock));
     let api = Arc::new(Api::new(service.clone(), http_settings(config, max_connections), telemetry::lost_records));
+    let server = Server::new(Arc::clone(&api));
     let (ended, end) = tokio::sync::watch::channel(false);
-    let server = Server::new(api);
     let serve_one = |listener| tokio::spawn(Arc::clone(&server).serve(listener, end.clone(), DRAIN_WITHIN));
     let serving: Vec<_> = listeners.into_iter().map(serve_one).collect();
 
     let options = offline::options(config);
     let data = options.path.parent().unwrap_or(&options.path).display().to_string();
-    let opened = tokio::task::spawn_blocking(move || Store::open(options, clock)).await;
-    let store = opened.map_err(|error| error.to_string())?.map_err(|error| offline::sentence(&error))?;
+    let store = open(options, clock).await?;
     service.attach(store.clone());
+    let probe = Probe::new(server, &api, address);
+    if !probe.answers(ANSWER_WITHIN).await {
+        return Err(format!("The port does not answer on {address}: does a rule of the firewall keep the daemon from itself?"));
+    }
+    systemd::ready();
     tracing::info!(
         address = %format_args!("http://{address}"),
         data,
         "session-store {} is ready; try: curl http://{address}/health",
         env!("CARGO_PKG_VERSION")
     );
+    let reloader = Reloader { file, zone, started: loaded.clone(), read: loaded.clone(), api, service: service.clone() };
+    let attending = [
+        tokio::spawn(reloader.run(hangups)),
+        tokio::spawn(watchdog::give_signs_of_life(probe, store.clone())),
+        tokio::spawn(watchdog::tell_status(service.clone())),
+    ];
     let background = tokio::spawn(background(service.clone(), Spool::new(config.mediamtx.spool_path.clone())));
     let (ended_watching, watching) = (ended.subscribe(), service.clone());
     let (interval, runtime) = (config.mediamtx.scan_interval, tokio::runtime::Handle::current());
@@ -98,6 +119,10 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     // The sender lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;
     tracing::info!("stopping");
+    systemd::stopping();
+    for task in attending {
+        task.abort();
+    }
     service.stop_waiting();
     ended.send_replace(true);
     for place in serving {
@@ -133,19 +158,61 @@ async fn background(service: Service, spool: Spool) {
     );
 }
 
-fn warn(loaded: &Loaded, ip: IpAddr, max_connections: usize) {
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+/// The sockets handed over by the service manager, which stay bound while the daemon is away; else the configured one.
+async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Listener>, SocketAddr), String> {
+    let (host, port) = (config.server.host.as_str(), config.server.port);
+    let listeners = if sockets.is_empty() {
+        let bound = Listener::bind(host, port).await.map_err(|error| {
+            format!("Port {port} of {host} cannot be listened on: {error}; is it taken? See [server] host and port.")
+        })?;
+        vec![bound]
+    } else {
+        let taken: Result<_, _> = sockets.into_iter().map(Listener::bound).collect();
+        taken.map_err(|error| format!("A socket handed over by systemd cannot be used: {error}."))?
+    };
+    let addresses: Result<Vec<_>, _> = listeners.iter().map(Listener::address).collect();
+    let addresses = addresses.map_err(|error| error.to_string())?;
+    for address in &addresses {
+        let (ip, is_configured) = (address.ip(), address.port() == port || port == 0);
+        if !ip.is_loopback() {
+            tracing::warn!(
+                "{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password"
+            );
+        }
+        // A host may be a name, and several addresses.
+        if !is_configured || host.parse::<IpAddr>().is_ok_and(|host| host != ip) {
+            tracing::warn!(
+                "systemd has bound {address}; [server] host = {host:?} and port = {port} are not used: to change the address, \
+                 `systemctl edit session-store.socket`"
+            );
+        }
     }
-    if !ip.is_loopback() {
-        tracing::warn!("{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password");
+    let first = addresses.first().copied().ok_or("There is no port to listen on.")?;
+    Ok((listeners, first))
+}
+
+/// Opens the store, however long that takes.
+async fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Store, String> {
+    systemd::status("opening the store");
+    let mut opening = tokio::task::spawn_blocking(move || Store::open(options, clock));
+    loop {
+        match tokio::time::timeout(ASK_PATIENCE_EVERY, &mut opening).await {
+            Ok(opened) => return opened.map_err(|error| error.to_string())?.map_err(|error| offline::sentence(&error)),
+            Err(_) => systemd::patience(PATIENCE),
+        }
     }
-    let wanted = loaded.config.server.max_connections;
+}
+
+/// How many connections there may be: what is configured, where the system lets it.
+pub fn connections(config: &Config) -> usize {
+    let wanted = config.server.max_connections;
+    let max_connections = limits::fit_descriptors(wanted);
     if max_connections < wanted {
         tracing::warn!(
             "at most {max_connections} connections instead of {wanted}: the limit of file descriptors (ulimit -n) allows no more"
         );
     }
+    max_connections
 }
 
 /// The zone of times in the names of recordings.
@@ -160,7 +227,8 @@ fn time_zone(config: &Config) -> Result<Zone, String> {
     Ok(zone)
 }
 
-fn service_settings(config: &Config, zone: Zone) -> service::Settings {
+/// What the use cases need of the configuration.
+pub fn service_settings(config: &Config, zone: Zone) -> service::Settings {
     service::Settings {
         start_offset_ms: config.playback.start_offset_ms,
         segment_duration_sec: config.mediamtx.segment_duration_sec,
@@ -176,7 +244,8 @@ fn service_settings(config: &Config, zone: Zone) -> service::Settings {
     }
 }
 
-fn http_settings(config: &Config, max_connections: usize) -> http::Settings {
+/// What the port needs of the configuration.
+pub fn http_settings(config: &Config, max_connections: usize) -> http::Settings {
     http::Settings {
         max_connections,
         body_memory_bytes: config.server.body_memory_bytes,

@@ -3,6 +3,7 @@
 mod database;
 mod feed;
 mod frames;
+mod live;
 mod log;
 mod mediamtx;
 mod playback;
@@ -151,10 +152,10 @@ mod tests {
         let all = mistakes("[server]\nport = 99999\nhost = 5\n[database]\ncache_mb = \"much\"\n[log]\nformat = \"xml\"\n");
         assert_eq!(all.len(), 4, "{all:?}");
         for (mistake, parts) in all.iter().zip([
-            ["server.host", "5", "text"],
-            ["server.port", "99999", "0 to 65535"],
-            ["database.cache_mb", "\"much\"", "whole number"],
-            ["log.format", "\"xml\"", "journald"],
+            ["line 3: server.host", "5", "text"],
+            ["line 2: server.port", "99999", "0 to 65535"],
+            ["line 5: database.cache_mb", "\"much\"", "whole number"],
+            ["line 7: log.format", "\"xml\"", "journald"],
         ]) {
             assert!(parts.iter().all(|part| mistake.contains(part)), "{mistake}");
         }
@@ -182,6 +183,17 @@ mod tests {
         assert!(loaded.warnings.iter().any(|warning| warning.contains("node_env") && warning.contains("host")));
         assert_eq!(loaded.config.playback.start_offset_ms, 1000);
         assert!(!loaded.effective().contains("user:password"));
+    }
+
+    #[test]
+    fn what_may_change_while_it_runs_is_known_and_told_in_the_reference() {
+        let keys = Loaded::parse("").expect("loads").keys;
+        let reference = include_str!("../../docs/ref/configuration.md");
+        let told = reference.lines().find(|line| line.starts_with("**Live**")).expect("a line on what is live");
+        for (section, name) in live::LIVE {
+            assert!(keys.iter().any(|key| (key.section, key.name) == (section, name)), "{section}.{name} is no key");
+            assert!(told.contains(&format!("`{section}.{name}`")), "{section}.{name} in {told}");
+        }
     }
 
     #[test]

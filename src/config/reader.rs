@@ -1,8 +1,10 @@
 //! Reading keys one by one, so that every mistake is found and every key is known.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::Mistakes;
@@ -35,9 +37,14 @@ enum Secrecy {
 }
 
 impl Key {
+    /// The value in force, which may be a secret.
+    pub fn value(&self) -> Option<&Value> {
+        self.given.as_ref().or(self.default.as_ref())
+    }
+
     /// The value in force, as TOML, secrets masked.
     pub fn shown(&self) -> Option<String> {
-        let value = self.given.as_ref().or(self.default.as_ref())?;
+        let value = self.value()?;
         Some(match (self.secrecy, value) {
             (Secrecy::Open, value) => value.to_string(),
             (Secrecy::Url, Value::String(url)) => Value::from(without_user_info(url)).to_string(),
@@ -63,6 +70,8 @@ fn without_user_info(url: &str) -> String {
 /// Collects what is read, what is wrong and what is left over.
 pub struct Reader {
     table: Table,
+    /// In which line each `section.name` is given.
+    lines: HashMap<String, usize>,
     keys: Vec<Key>,
     mistakes: Vec<String>,
     warnings: Vec<String>,
@@ -71,10 +80,10 @@ pub struct Reader {
 impl Reader {
     pub fn new(text: &str) -> Result<Self, Mistakes> {
         let table = text.parse::<Table>().map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map_or(1, |span| line_at(text, span.start));
             Mistakes(vec![format!("line {line}: {}", error.message())])
         })?;
-        Ok(Self { table, keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
+        Ok(Self { table, lines: lines(text), keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
     }
 
     /// Takes the value given for a key and notes that the key is known.
@@ -89,7 +98,9 @@ impl Reader {
     }
 
     fn wrong(&mut self, section: &str, name: &str, value: &impl Display, allowed: &str) {
-        self.mistakes.push(format!("{section}.{name} = {value}: must be {allowed}"));
+        let name = format!("{section}.{name}");
+        let line = self.lines.get(&name).map_or(String::new(), |line| format!("line {line}: "));
+        self.mistakes.push(format!("{line}{name} = {value}: must be {allowed}"));
     }
 
     /// A whole number.
@@ -292,6 +303,23 @@ impl Reader {
         }
         if self.mistakes.is_empty() { Ok((self.keys, self.warnings)) } else { Err(Mistakes(self.mistakes)) }
     }
+}
+
+/// The line that holds the byte at `at`, counted from 1.
+fn line_at(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn lines(text: &str) -> HashMap<String, usize> {
+    let mut lines = HashMap::new();
+    let Ok(table) = DeTable::parse(text) else { return lines };
+    for (section, keys) in table.get_ref() {
+        let DeValue::Table(keys) = keys.get_ref() else { continue };
+        for key in keys.keys() {
+            lines.insert(format!("{}.{}", section.get_ref(), key.get_ref()), line_at(text, key.span().start));
+        }
+    }
+    lines
 }
 
 fn unknown(what: &str, nearest: Option<&str>) -> String {

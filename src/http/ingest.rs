@@ -42,14 +42,14 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
         ));
     }
     check_plain(headers)?;
-    let max = max_request_bytes(api.settings.max_frame_bytes);
+    let max = max_request_bytes(api.settings().max_frame_bytes);
     let length = length.unwrap_or(max);
     if length > max {
         return Err(ApiError::too_large("The request", max));
     }
-    let all = (api.settings.body_memory_bytes >> 10).max(1);
+    let (memory, all) = api.ingest_memory();
     let kib = u32::try_from(length.div_ceil(1024).clamp(1, all)).unwrap_or(u32::MAX);
-    let room = tokio::time::timeout(MEMORY_WITHIN, api.ingest_memory.clone().acquire_many_owned(kib)).await;
+    let room = tokio::time::timeout(MEMORY_WITHIN, memory.acquire_many_owned(kib)).await;
     match room {
         Ok(Ok(room)) => Ok(room),
         Ok(Err(_)) => Err(ApiError::internal("the body memory is closed")),
@@ -59,7 +59,7 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
 
 /// `POST /ingest`.
 pub async fn ingest(api: &Api, _room: Admission, note: &FaultNote, form: FormData) -> Answer {
-    let frame = posted(form, api.settings.max_frame_bytes, note).await?;
+    let frame = posted(form, api.settings().max_frame_bytes, note).await?;
     let session = frame.session.as_str().to_owned();
     let done = api.service.ingest(frame).await?;
     Reply::json(

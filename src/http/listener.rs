@@ -30,6 +30,15 @@ impl Listener {
         Ok(Self(Place::Port(TcpListener::bind((host, port)).await?)))
     }
 
+    /// Takes a socket over that is bound and listens already.
+    ///
+    /// # Errors
+    /// When the system does not let it be used.
+    pub fn bound(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self(Place::Port(TcpListener::from_std(socket)?)))
+    }
+
     /// Binds the unix socket `path`. What a process that has gone left there is replaced.
     ///
     /// # Errors

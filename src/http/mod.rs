@@ -16,6 +16,7 @@ mod health;
 mod hooks;
 pub mod ingest;
 mod listener;
+mod probe;
 pub mod query;
 mod recordings;
 mod refusal;
@@ -28,7 +29,7 @@ mod tracks;
 mod verify;
 pub mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -38,6 +39,7 @@ use crate::service::Service;
 
 pub use changes::FEED_NEXT;
 pub use listener::Listener;
+pub use probe::Probe;
 pub use server::Server;
 
 /// What the HTTP side needs to know of the configuration.
@@ -55,13 +57,31 @@ pub struct Settings {
     pub hook_token: Option<String>,
 }
 
+/// The settings with what is made of them. They may change while the daemon runs; a request takes those of its moment.
+struct InForce {
+    settings: Arc<Settings>,
+    /// KiB of ingests' bodies that may be read at once.
+    ingest_memory: Arc<Semaphore>,
+}
+
+impl InForce {
+    fn new(settings: Settings) -> Self {
+        let ingest_memory = Arc::new(Semaphore::new(settings.body_memory_kib()));
+        Self { settings: Arc::new(settings), ingest_memory }
+    }
+}
+
+impl Settings {
+    fn body_memory_kib(&self) -> usize {
+        (self.body_memory_bytes >> 10).max(1)
+    }
+}
+
 /// The use cases with the limits of the wire.
 pub struct Api {
     service: Service,
-    settings: Settings,
-    /// KiB of request bodies that may be read at once: ingests here …
-    ingest_memory: Arc<Semaphore>,
-    /// … and large bodies of the others here, so that neither starves the other.
+    in_force: RwLock<InForce>,
+    /// KiB of large bodies of others than ingests that may be read at once: neither starves the other.
     json_memory: Arc<Semaphore>,
     /// Exports under way.
     exports: Arc<Semaphore>,
@@ -70,6 +90,8 @@ pub struct Api {
     started: std::time::Instant,
     /// Lost log records; told by `/health`.
     log_losses: fn() -> u64,
+    /// Marks the daemon's requests to itself.
+    probe_key: String,
 }
 
 /// KiB of large JSON bodies that may be read at once.
@@ -84,16 +106,36 @@ const BYTE_WITHIN: Duration = Duration::from_secs(10);
 impl Api {
     /// The API over `service`.
     pub fn new(service: Service, settings: Settings, log_losses: fn() -> u64) -> Self {
-        let ingest_kib = (settings.body_memory_bytes >> 10).max(1);
         Self {
             service,
-            settings,
-            ingest_memory: Arc::new(Semaphore::new(ingest_kib)),
+            in_force: RwLock::new(InForce::new(settings)),
             json_memory: Arc::new(Semaphore::new(JSON_MEMORY_KIB)),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             verifications: Arc::new(Semaphore::new(1)),
             started: std::time::Instant::now(),
             log_losses,
+            probe_key: uuid::Uuid::new_v4().to_string(),
+        }
+    }
+
+    /// The settings of this moment.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).settings)
+    }
+
+    /// The room for ingests' bodies, with its size in KiB.
+    fn ingest_memory(&self) -> (Arc<Semaphore>, usize) {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&in_force.ingest_memory), in_force.settings.body_memory_kib())
+    }
+
+    /// Lets `settings` hold for what comes from now on. Bodies under way keep their room beside a new one of another size.
+    pub fn change(&self, settings: Settings) {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if settings.body_memory_bytes == in_force.settings.body_memory_bytes {
+            in_force.settings = Arc::new(settings);
+        } else {
+            *in_force = InForce::new(settings);
         }
     }
 }

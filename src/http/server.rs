@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::listener::Listener;
 use super::reply::{Carrier, Reply};
 use super::stream::{Peer, Stream};
-use super::{Api, cors, ingest, refusal, routes};
+use super::{Api, cors, ingest, probe, refusal, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +44,8 @@ pub struct Server {
     /// A connection has ended.
     room: Notify,
     next: AtomicU64,
+    /// The limit of connections held somebody up.
+    was_full: AtomicBool,
 }
 
 impl Server {
@@ -57,6 +59,7 @@ impl Server {
             connections: Mutex::default(),
             room: Notify::new(),
             next: AtomicU64::new(0),
+            was_full: AtomicBool::new(false),
         })
     }
 
@@ -101,6 +104,11 @@ impl Server {
         }
     }
 
+    /// Whether a newcomer has had to wait for room since this was last asked.
+    pub fn was_full(&self) -> bool {
+        self.was_full.swap(false, Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,7 +120,7 @@ impl Server {
             let freed = self.room.notified();
             {
                 let connections = self.lock();
-                if connections.len() < self.api.settings.max_connections {
+                if connections.len() < self.api.settings().max_connections {
                     return;
                 }
                 let waiting = connections.values().filter_map(|activity| Some((activity.waiting_since()?, activity)));
@@ -120,6 +128,7 @@ impl Server {
                     longest.evict();
                 }
             }
+            self.was_full.store(true, Ordering::Relaxed);
             // A busy connection that becomes idle makes no sound: look again after a moment.
             let _ = tokio::time::timeout(ACCEPT_AGAIN, freed).await;
         }
@@ -218,7 +227,7 @@ impl Server {
         if let Ok(id) = HeaderValue::from_str(&id.0) {
             answer.insert(HeaderName::from_static("x-request-id"), id);
         }
-        cors::allow(&self.api.settings.cors_origins, asked, answer);
+        cors::allow(&self.api.settings().cors_origins, asked, answer);
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer, busy: Busy) -> Response<Outgoing> {
@@ -250,7 +259,9 @@ impl Server {
             cors::preflight(&asked, headers, &allow);
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        access::log(method.as_str(), path, response.status(), started.elapsed(), peer, &id);
+        if !probe::is_own(&self.api, &asked) {
+            access::log(method.as_str(), path, response.status(), started.elapsed(), peer, &id);
+        }
         response
     }
 
@@ -260,7 +271,7 @@ impl Server {
             parts.method = Method::GET;
         }
         let note = FaultNote::default();
-        let limit = ingest::max_request_bytes(self.api.settings.max_frame_bytes);
+        let limit = ingest::max_request_bytes(self.api.settings().max_frame_bytes);
         let body = Guarded::new(body, &parts.headers, note.clone(), limit);
         parts.extensions.insert(note);
         let mut service = warp::service(self.routes.clone());

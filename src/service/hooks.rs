@@ -26,7 +26,7 @@ impl Service {
         let query = SessionQuery { path: Some(path.clone()), status: Some(Status::Open), ..SessionQuery::default() };
         let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
         let newest = newest.into_iter().next().map(|session| session.id);
-        let offset = self.inner.settings.start_offset_ms;
+        let offset = self.settings().start_offset_ms;
         self.write(move |tx| {
             // It may have been closed since it was found.
             let open = newest.as_ref().map(|id| tx.session(id)).transpose()?.flatten().filter(|(_, session)| session.is_open());
@@ -55,7 +55,7 @@ impl Service {
         // What the file says is better than any hook.
         let (read, name) = self.read(move |ledger| Ok(service.find_told(ledger, &path, &file))).await?;
         let file = name.unwrap_or(hook.file);
-        let told = Segment::from_hook(hook.path, file, hook.said, now, self.inner.settings.segment_duration_sec);
+        let told = Segment::from_hook(hook.path, file, hook.said, now, self.settings().segment_duration_sec);
         self.write(move |tx| {
             let known = tx.segment(&told.path, &told.file)?;
             let (segment, shown) = match (&read, known) {

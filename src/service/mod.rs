@@ -28,7 +28,7 @@ pub mod verify;
 pub mod whole;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -86,7 +86,10 @@ pub struct Service {
 }
 
 struct Inner {
+    /// As they were at the start …
     settings: Settings,
+    /// … and as they are now, where they may change while the daemon runs.
+    live: RwLock<Arc<Settings>>,
     clock: Arc<dyn Clock>,
     frames: FramesFolder,
     tracks: TracksFolder,
@@ -175,6 +178,7 @@ impl Service {
     pub fn new(settings: Settings, frames: FramesFolder, tracks: TracksFolder, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner: Arc::new(Inner {
+                live: RwLock::new(Arc::new(settings.clone())),
                 settings,
                 clock,
                 frames,
@@ -186,6 +190,16 @@ impl Service {
                 stopping: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// The settings of this moment: those of `config::live` may be others than at the start.
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.inner.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets `settings` hold from now on.
+    pub fn change(&self, settings: Settings) {
+        *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Gives the open store; requests that waited for it go on.

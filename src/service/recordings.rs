@@ -103,7 +103,7 @@ impl Service {
     }
 
     pub(super) fn preroll_micros(&self) -> i64 {
-        i64::try_from(self.inner.settings.preroll.as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(self.settings().preroll.as_micros()).unwrap_or(i64::MAX)
     }
 
     /// Where MediaMTX's playback server answers.
@@ -319,7 +319,7 @@ impl Service {
 
     /// The spans, each as much longer as is asked for beside what is wanted, but never into a gap.
     fn playable(&self, snapshot: &Snapshot, path: &str, coverage: &Coverage) -> Result<Vec<Window>, ServiceError> {
-        let extra = i64::try_from(self.inner.settings.extra.as_micros()).unwrap_or(i64::MAX);
+        let extra = i64::try_from(self.settings().extra.as_micros()).unwrap_or(i64::MAX);
         let mut playable: Vec<Window> = Vec::new();
         for span in &coverage.spans {
             let wide = Window { from: span.start.plus_micros(-extra), to: span.end.plus_micros(extra) };

@@ -13,7 +13,7 @@ pub const SESSION_NOT_FOUND: &str = "Session not found";
 impl Service {
     /// Opens a session. The second value says whether it is new; one that exists stays as it is.
     pub async fn open_session(&self, open: Open) -> Result<(Session, bool), ServiceError> {
-        let (preroll, offset) = (self.preroll_micros(), self.inner.settings.start_offset_ms);
+        let (preroll, offset) = (self.preroll_micros(), self.settings().start_offset_ms);
         self.inner.activity.of_session(&open.id, self.inner.clock.monotonic());
         self.write(move |tx| {
             if let Some((_, session)) = tx.session(&open.id)? {

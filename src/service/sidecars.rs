@@ -35,11 +35,11 @@ impl Service {
             return;
         }
         let mut stopping = self.inner.stopping.subscribe();
-        let delay = self.inner.settings.sidecar_delay.max(SHORTEST_DELAY);
         let mut sidecars = Sidecars::new(store.clone(), self.inner.frames.clone());
         let mut told = false;
         while !*stopping.borrow() {
             let until = *store.feed_head().borrow();
+            let delay = self.settings().sidecar_delay.max(SHORTEST_DELAY);
             let mut wait = delay;
             let stop = stopping.clone();
             let worked = blocking(move || {

@@ -50,6 +50,7 @@ impl Committer {
     pub fn commit(&mut self, mut jobs: Vec<Pending>, all_touches: bool) {
         let mut failures = 0;
         loop {
+            self.shared.pulse.beat();
             match guarded(|| self.attempt(&mut jobs, all_touches, failures > 0)) {
                 Ok(()) => {
                     for pending in jobs {
@@ -237,6 +238,7 @@ impl Committer {
     pub fn heal(&mut self) {
         let mut told = false;
         loop {
+            self.shared.pulse.beat();
             let (shared, journal) = (&self.shared, &mut self.journal);
             let catch_up = |database: &Database| {
                 if !journal.is_of(&schema::prepare(database, shared.clock.now())?.0.uuid) {

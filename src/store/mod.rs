@@ -14,6 +14,7 @@ mod index;
 mod journal;
 mod journaled;
 mod lock;
+mod pulse;
 mod queue;
 mod record;
 mod repair;
@@ -60,6 +61,7 @@ use damage::Damage;
 use database::Handle;
 use journal::Journal;
 use lock::FolderLock;
+use pulse::Pulse;
 use reserve::Reserve;
 use touches::Touches;
 use writer::Writer;
@@ -102,6 +104,7 @@ struct Shared {
     head: watch::Sender<u64>,
     /// Monotonic milliseconds of the last commit, by the clock; 0 before the first.
     last_commit_ms: AtomicU64,
+    pulse: Pulse,
     tombstone_age: Duration,
     /// The volume took no writes when it was last tried.
     is_read_only: AtomicBool,
@@ -164,6 +167,7 @@ impl Store {
             clock,
             head: watch::Sender::new(head),
             last_commit_ms: AtomicU64::new(0),
+            pulse: Pulse::default(),
             tombstone_age: options.tombstone_age,
             is_read_only: AtomicBool::new(false),
             damage: Damage::default(),
@@ -282,6 +286,12 @@ impl Store {
         let shared = &self.inner.shared;
         let at = shared.last_commit_ms.load(Ordering::Relaxed);
         (at > 0).then(|| shared.clock.monotonic().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// How far the writer has come, where it has something to do. A number that stays the same is a disk that is stuck.
+    pub fn writer_progress(&self) -> Option<u64> {
+        let pulse = &self.inner.shared.pulse;
+        (pulse.is_busy() || self.queue_depth() > 0).then(|| pulse.steps())
     }
 
     /// Has the database opened again: a reader met an error after which it answers nothing more.

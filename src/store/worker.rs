@@ -61,7 +61,10 @@ impl Worker {
                 tombstones = Instant::now() + TOMBSTONES_EVERY;
                 self.drop_tombstones();
             }
-            match self.next(upkeep.min(tombstones)) {
+            self.shared.pulse.rest();
+            let round = self.next(upkeep.min(tombstones));
+            self.shared.pulse.begin();
+            match round {
                 Round::Commit { jobs, all_touches } => self.committer.commit(jobs, all_touches),
                 Round::Checkpoint => {
                     if !self.committer.checkpoint() {

@@ -5,7 +5,7 @@ mod record;
 mod sink;
 
 use std::io::IsTerminal as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,6 +25,10 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// Records that were dropped since the start.
 static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The least severe level that is kept, as its place in [`LEVELS`].
+static LEVEL: AtomicU8 = AtomicU8::new(2);
+const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
 /// Where the log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,18 @@ impl Format {
 /// How many records were lost because the log could not be written fast enough.
 pub fn lost_records() -> u64 {
     LOST.load(Ordering::Relaxed)
+}
+
+/// Keeps records of `level` and more severe ones from now on.
+pub fn set_level(level: Level) {
+    let place = LEVELS.iter().position(|known| *known == level).unwrap_or_default();
+    LEVEL.store(u8::try_from(place).unwrap_or_default(), Ordering::Relaxed);
+    // What each place of the code was told when it first had something to say.
+    tracing::callsite::rebuild_interest_cache();
+}
+
+fn level() -> Level {
+    LEVELS[usize::from(LEVEL.load(Ordering::Relaxed))]
 }
 
 /// Keeps the log going; write what is queued by [`Log::finish`].
@@ -100,7 +116,8 @@ pub fn start(level: Level, format: Option<Format>) -> Result<Log, String> {
     let thread = std::thread::Builder::new().name("log".into()).spawn(write);
     let thread = thread.map_err(|error| format!("The log cannot be started: {error}."))?;
     let queue = Queue(sender);
-    let registry = Registry::default().with(Recorder { queue: queue.clone(), level });
+    set_level(level);
+    let registry = Registry::default().with(Recorder { queue: queue.clone() });
     registry.try_init().map_err(|error| format!("The log cannot be started: {error}."))?;
     Ok(Log { queue, thread, done })
 }
@@ -117,14 +134,13 @@ impl Log {
 /// Makes records of events.
 struct Recorder {
     queue: Queue,
-    level: Level,
 }
 
 impl<S: Subscriber> Layer<S> for Recorder {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries speak only of what goes wrong.
         let is_own = metadata.target().starts_with("session_store") || metadata.target() == "access";
-        *metadata.level() <= if is_own { self.level } else { self.level.min(Level::WARN) }
+        *metadata.level() <= if is_own { level() } else { level().min(Level::WARN) }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -1,0 +1,5 @@
+told="another user ingests over loopback; the files are the daemon's"
+inside 'useradd agent; runuser -u agent -- /bin/sh -euc "$1" sh first' "$post" || fail "the user agent cannot ingest"
+inside '[ "$(stat -c "%U %a" /var/lib/session-store/frames/first/*.jpg)" = "session-store 640" ]' || fail "the frame is not the daemon's own"
+inside '! runuser -u agent -- ls /var/lib/session-store 2>/dev/null' || fail "anybody may look at the data"
+inside '! runuser -u agent -- cat /etc/session-store/config.toml 2>/dev/null' || fail "anybody may read the settings, where tokens stand"
