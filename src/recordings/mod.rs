@@ -115,9 +115,8 @@ impl Recordings {
         let until = deadlines.into_iter().flatten().min().unwrap_or_else(Instant::now);
         for news in self.watch.wait(until) {
             match news {
-                News::Changed(path) => self.dirty.add(path),
                 News::Grown(path) if self.live.has(&path) => {}
-                News::Grown(path) => self.dirty.add(path),
+                News::Changed(path) | News::Grown(path) => self.dirty.add(path),
                 News::Lost => self.next_scan = Instant::now(),
             }
         }
@@ -201,9 +200,9 @@ impl Recordings {
                 Ok(())
             }
             Ok(found) if found.is_file() => self.look_at_file(root, path, recordings::Facts::from(&found), true),
-            Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.gone(root, path),
-            Err(_) => Ok(()),
+            // No recording, or nothing that can be told of it now: the next scan looks again.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -120,8 +120,10 @@ fn pass_on(told: notify::Result<Event>, sender: &SyncSender<News>, lost: &Atomic
     }
     let grows = match event.kind {
         EventKind::Modify(ModifyKind::Data(DataChange::Any)) => true,
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(_) | EventKind::Remove(_) => false,
-        EventKind::Modify(ModifyKind::Name(_)) => false,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Create(_)
+        | EventKind::Remove(_)
+        | EventKind::Modify(ModifyKind::Name(_)) => false,
         // Our own reading is told of, too.
         _ => return,
     };

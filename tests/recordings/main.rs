@@ -1,4 +1,5 @@
 //! Recordings: MediaMTX's files, watched, measured and placed by the real binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation, missing_docs)]
 
 #[path = "../support/mod.rs"]
 mod support;

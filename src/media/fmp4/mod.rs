@@ -230,7 +230,7 @@ impl<S: Source + ?Sized> Walk<'_, S> {
             return Ok(Err(Unmeasurable("it has no complete part yet".into())));
         }
         Ok(Ok(Measured {
-            stream: progress.header.stream.clone(),
+            stream: progress.header.stream,
             duration_micros: parts.end,
             is_closed: false,
             part_micros: Some(parts.longest),
