@@ -26,6 +26,8 @@ use super::{offline, watchdog};
 
 /// Threads for work that blocks: reading and writing files and the database.
 const MAX_BLOCKING_THREADS: usize = 64;
+/// The watcher of recordings may take so long to end.
+const WATCHER_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Requests under way may take so long to finish; the whole stop takes at most 10 s.
 const DRAIN_WITHIN: Duration = Duration::from_secs(6);
 /// While the store is being opened, the service manager is asked so often …
@@ -129,7 +131,8 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
         let _ = place.await;
     }
     let _ = background.await;
-    let _ = tokio::task::spawn_blocking(move || watcher.join()).await;
+    // On a volume that hangs it may not come back; the store is closed in order all the same.
+    let _ = tokio::time::timeout(WATCHER_ENDS_WITHIN, tokio::task::spawn_blocking(move || watcher.join())).await;
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::domain::segment::Segment;
 use crate::domain::time::Timestamp;
 use crate::media::recordings::Facts;
 
@@ -18,12 +19,14 @@ struct Writing {
     start: Option<Timestamp>,
     facts: Facts,
     due: Instant,
+    /// When the ledger was last told its length.
+    recorded: Instant,
 }
 
 impl Live {
     /// Notes that the file at `path`, a recording of `of`, is being written; it is to be looked at after `silence`.
     pub fn add(&mut self, path: &Path, of: &str, start: Option<Timestamp>, facts: Facts, silence: Duration) {
-        let writing = Writing { of: of.to_owned(), start, facts, due: Instant::now() + silence };
+        let writing = Writing { of: of.to_owned(), start, facts, due: Instant::now() + silence, recorded: Instant::now() };
         self.0.insert(path.to_owned(), writing);
     }
 
@@ -60,9 +63,18 @@ impl Live {
         Some(writing.of.clone())
     }
 
-    /// Files of `of` that began before `start`: MediaMTX writes one at a time.
-    pub fn older(&self, of: &str, start: Timestamp, but: &Path) -> Vec<PathBuf> {
-        let is_older = |writing: &Writing| writing.of == of && writing.start.is_some_and(|began| began < start);
+    /// Whether the ledger was told of a file's length longer than `every` ago.
+    pub fn is_to_be_recorded(&self, path: &Path, every: Duration) -> bool {
+        self.0.get(path).is_some_and(|writing| writing.recorded.elapsed() >= every)
+    }
+
+    /// Files of the path of `segment` that began before it and were not written to since it was: MediaMTX writes one at a time.
+    pub fn older(&self, segment: &Segment, but: &Path) -> Vec<PathBuf> {
+        let is_older = |writing: &Writing| {
+            writing.of == segment.path
+                && writing.start.is_some_and(|began| began < segment.start)
+                && writing.facts.modified_nanos <= segment.modified_nanos
+        };
         self.0.iter().filter(|(path, writing)| *path != but && is_older(writing)).map(|(path, _)| path.clone()).collect()
     }
 }

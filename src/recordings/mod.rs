@@ -10,13 +10,15 @@ mod scan;
 mod watch;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch as channel;
+use tokio::task::JoinHandle;
 
-use crate::domain::record_path::RecordPath;
+use crate::domain::record_path::{Named, RecordPath};
 use crate::domain::segment::{Segment, State};
 use crate::media::recordings;
 use crate::service::recordings::Look;
@@ -32,8 +34,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const POLL_SHARE: u32 = 20;
 /// But not more often than so.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// After a failure.
+/// After a failure, and after many.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_AFTER_MOST: Duration = Duration::from_secs(60);
+/// The length of a file that is being written is brought up to date in the ledger so often.
+const RECORD_LIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// The watcher and what it remembers.
 pub struct Recordings {
@@ -48,6 +53,10 @@ pub struct Recordings {
     next_scan: Instant,
     /// Files may have gone without a word: a folder was removed.
     check_deleted: bool,
+    /// What a scan reads is recorded while it reads on.
+    recording: Option<JoinHandle<Result<(), ServiceError>>>,
+    /// Rounds that failed one after the other.
+    failures: u32,
 }
 
 /// A folder below which recordings lie.
@@ -57,6 +66,8 @@ struct Root {
     path: PathBuf,
     /// Why it cannot be used at the moment.
     problem: Option<String>,
+    /// The device that it was on when it was last usable.
+    device: Option<u64>,
 }
 
 impl Recordings {
@@ -67,7 +78,7 @@ impl Recordings {
         }
         let roots = service.record_paths().iter().map(|pattern| {
             let path = std::path::absolute(pattern.root()).unwrap_or_else(|_| pattern.root().to_owned());
-            Root { pattern: pattern.clone(), path, problem: None }
+            Root { pattern: pattern.clone(), path, problem: None, device: None }
         });
         let roots = roots.collect();
         service.set_watching(|watching| watching.is_first_scan = true);
@@ -82,6 +93,8 @@ impl Recordings {
             live: Live::default(),
             next_scan: Instant::now(),
             check_deleted: false,
+            recording: None,
+            failures: 0,
         };
         recordings.run();
     }
@@ -92,11 +105,25 @@ impl Recordings {
                 std::thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            if let Err(error) = self.round() {
-                tracing::warn!(%error, "the recordings cannot be looked at; trying again");
-                self.next_scan = Instant::now() + AGAIN_AFTER;
-                self.pause(AGAIN_AFTER);
+            // A panic here must not end the watching for good: nobody else would notice.
+            let done = catch_unwind(AssertUnwindSafe(|| self.round()));
+            let error = match done {
+                Ok(Ok(())) => {
+                    self.failures = 0;
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the watcher met a mistake of this program, see the log".to_owned(),
+            };
+            self.failures += 1;
+            if self.failures == 1 {
+                tracing::warn!(error, "the recordings cannot be looked at; trying again");
             }
+            self.service.set_watching(|watching| {
+                watching.problems = vec![format!("The recordings cannot be looked at: {error}. It is tried again.")];
+            });
+            self.next_scan = Instant::now();
+            self.pause((AGAIN_AFTER * self.failures).min(AGAIN_AFTER_MOST));
         }
     }
 
@@ -140,6 +167,7 @@ impl Recordings {
     /// Scans everything.
     fn scan(&mut self) -> Result<(), ServiceError> {
         let started = Instant::now();
+        self.watch.renew();
         self.find_deleted()?;
         let mut counts = scan::Counts::default();
         for root in 0..self.roots.len() {
@@ -147,11 +175,12 @@ impl Recordings {
             let scanned = self.scan_folder(root, &path, &mut counts)?;
             self.set_problem(root, scanned.err());
         }
+        self.recorded()?;
         let took = started.elapsed();
         let mode = if self.watch.is_trusted(self.roots.iter().map(|root| root.path.as_path())) { "inotify" } else { "polling" };
         let interval = if mode == "polling" { (took * POLL_SHARE).max(POLL_EVERY).min(self.interval) } else { self.interval };
         self.next_scan = Instant::now() + interval;
-        let (problems, problem_of_watch) = (self.problems(), self.watch.problem());
+        let (problems, of_watch) = (self.problems(), self.watch.problems());
         self.service.set_watching(|watching| {
             watching.is_first_scan = false;
             watching.files = counts.files;
@@ -159,7 +188,7 @@ impl Recordings {
             watching.scan_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             watching.scans += 1;
             watching.mode = mode;
-            watching.problems = problems.into_iter().chain(problem_of_watch).collect();
+            watching.problems = problems.into_iter().chain(of_watch).collect();
         });
         Ok(())
     }
@@ -181,68 +210,83 @@ impl Recordings {
 
     /// A folder that was missing is scanned as soon as it is there.
     fn roots_came_back(&mut self) {
-        if self.roots.iter().any(|root| root.problem.is_some() && scan::usable(&root.path).is_ok()) {
+        if self.roots.iter().any(|root| root.problem.is_some() && root.usable().is_ok()) {
             self.next_scan = Instant::now();
         }
     }
 
     /// Looks at what changed: a file, a folder, or that it is gone.
     fn look(&mut self, path: &Path) -> Result<(), ServiceError> {
-        let Some(root) = self.roots.iter().position(|root| path.starts_with(&root.path)) else { return Ok(()) };
         match std::fs::symlink_metadata(path) {
             Ok(found) if found.is_dir() => {
                 // It may be another one than was watched under this name.
                 self.watch.forget(path);
-                let scanned = self.scan_folder(root, path, &mut scan::Counts::default())?;
-                if path == self.roots[root].path {
-                    self.set_problem(root, scanned.err());
+                for root in 0..self.roots.len() {
+                    if path.starts_with(&self.roots[root].path) {
+                        let scanned = self.scan_folder(root, path, &mut scan::Counts::default())?;
+                        if path == self.roots[root].path {
+                            self.set_problem(root, scanned.err());
+                        }
+                    }
                 }
-                Ok(())
+                self.recorded()
             }
-            Ok(found) if found.is_file() => self.look_at_file(root, path, recordings::Facts::from(&found), true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.gone(root, path),
+            Ok(found) if found.is_file() => self.look_at_file(path, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.gone(path),
             // No recording, or nothing that can be told of it now: the next scan looks again.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn look_at_file(&mut self, root: usize, path: &Path, facts: recordings::Facts, is_last: bool) -> Result<(), ServiceError> {
-        let Some(below) = self.below(root, path) else { return Ok(()) };
+    /// The root whose pattern fits a file's name, its name below it, and what that says. Patterns may share a folder.
+    fn place_of(&self, path: &Path) -> Option<(usize, String, Named)> {
+        (0..self.roots.len()).find_map(|root| {
+            let below = self.below(root, path)?;
+            let named = self.roots[root].pattern.read(&below)?;
+            Some((root, below, named))
+        })
+    }
+
+    fn look_at_file(&mut self, path: &Path, is_last: bool) -> Result<(), ServiceError> {
+        let Some((root, below, named)) = self.place_of(path) else { return Ok(()) };
         let looked = {
             let ledger = self.service.ledger()?;
-            self.service.look_at(&ledger, &self.roots[root].pattern, &below, facts, is_last)
+            self.service.look_at(&ledger, &self.roots[root].pattern, &below, named, is_last)
         };
         match looked {
             Ok(look) => {
-                let newer = self.note(path, facts, &look);
+                let cut = self.note(path, &look);
                 if let Look::Read(segment) = look {
                     self.record(vec![segment])?;
+                    self.recorded()?;
                 }
-                newer.into_iter().try_for_each(|older| self.look_at_cut(&older))
+                cut.into_iter().try_for_each(|older| self.look_at_cut(&older))
             }
-            Err(ServiceError::NotFound(_)) => self.gone(root, path),
+            Err(ServiceError::NotFound(_)) => self.gone(path),
             Err(error) => Err(error),
         }
     }
 
+    fn silence(&self) -> Duration {
+        Duration::from_micros(self.service.silence_micros(None).unsigned_abs())
+    }
+
     /// Keeps track of what is being written. Returns files of the same path that can no longer be.
-    fn note(&mut self, path: &Path, facts: recordings::Facts, look: &Look) -> Vec<PathBuf> {
-        let part = None;
-        let silence = Duration::from_micros(self.service.silence_micros(part).unsigned_abs());
+    fn note(&mut self, path: &Path, look: &Look) -> Vec<PathBuf> {
         match look {
-            Look::Foreign => Vec::new(),
-            Look::TooEarly { path: of } => {
-                self.live.add(path, of, None, facts, silence);
+            Look::TooEarly { path: of, facts } => {
+                self.live.add(path, of, None, *facts, self.silence());
                 Vec::new()
             }
             Look::Known(segment) | Look::Read(segment) => {
+                let facts = recordings::Facts { bytes: segment.bytes, modified_nanos: segment.modified_nanos };
                 if segment.state == State::Live {
                     self.service.note_growth(&segment.path);
-                    self.live.add(path, &segment.path, Some(segment.start), facts, silence);
+                    self.live.add(path, &segment.path, Some(segment.start), facts, self.silence());
                 } else {
                     self.live.remove(path);
                 }
-                self.live.older(&segment.path, segment.start, path)
+                self.live.older(segment, path)
             }
         }
     }
@@ -250,41 +294,36 @@ impl Recordings {
     /// A file that was being written when a newer one of its path began.
     fn look_at_cut(&mut self, path: &Path) -> Result<(), ServiceError> {
         self.live.remove(path);
-        let Some(root) = self.roots.iter().position(|root| path.starts_with(&root.path)) else { return Ok(()) };
-        match std::fs::symlink_metadata(path) {
-            Ok(found) => self.look_at_file(root, path, recordings::Facts::from(&found), false),
-            Err(_) => self.gone(root, path),
-        }
+        self.look_at_file(path, false)
     }
 
     /// A file that was being written, when it is time to see whether it still is.
     fn look_at_live(&mut self, path: &Path) -> Result<(), ServiceError> {
-        let Some(root) = self.roots.iter().position(|root| path.starts_with(&root.path)) else { return Ok(()) };
-        let Ok(found) = std::fs::symlink_metadata(path) else { return self.gone(root, path) };
-        let facts = recordings::Facts::from(&found);
-        let silence = Duration::from_micros(self.service.silence_micros(None).unsigned_abs());
-        if let Some(of) = self.live.has_grown(path, facts, silence) {
+        let Ok(found) = std::fs::symlink_metadata(path) else { return self.gone(path) };
+        let silence = self.silence();
+        if let Some(of) = self.live.has_grown(path, recordings::Facts::from(&found), silence) {
             self.service.note_growth(&of);
-            return Ok(());
+            if !self.live.is_to_be_recorded(path, RECORD_LIVE_EVERY) {
+                return Ok(());
+            }
+        } else {
+            self.live.remove(path);
         }
-        self.live.remove(path);
-        self.look_at_file(root, path, facts, true)
+        self.look_at_file(path, true)
     }
 
-    fn gone(&mut self, root: usize, path: &Path) -> Result<(), ServiceError> {
+    fn gone(&mut self, path: &Path) -> Result<(), ServiceError> {
         self.live.remove(path);
-        if scan::usable(&self.roots[root].path).is_err() {
+        let Some((root, below, named)) = self.place_of(path) else {
+            // A folder, perhaps.
+            self.check_deleted |= self.watch.forget(path);
+            return Ok(());
+        };
+        if self.roots[root].usable().is_err() {
             // The whole volume, rather: nothing is said of what lies on it.
             self.next_scan = Instant::now();
             return Ok(());
         }
-        let Some(below) = self.below(root, path) else { return Ok(()) };
-        let Some(named) = self.roots[root].pattern.read(&below) else {
-            // A folder, perhaps.
-            self.watch.forget(path);
-            self.check_deleted = true;
-            return Ok(());
-        };
         let known = self.service.ledger()?.segment(&named.path, &below)?;
         match known {
             Some(known) if known.state != State::Deleted && !known.is_hearsay() => {
@@ -294,8 +333,21 @@ impl Recordings {
         }
     }
 
-    fn record(&self, segments: Vec<Segment>) -> Result<(), ServiceError> {
-        self.runtime.block_on(self.service.record_segments(segments))
+    /// Has what was read recorded, once what was read before it is.
+    fn record(&mut self, segments: Vec<Segment>) -> Result<(), ServiceError> {
+        self.recorded()?;
+        let service = self.service.clone();
+        self.recording = Some(self.runtime.spawn(async move { service.record_segments(segments).await }));
+        Ok(())
+    }
+
+    /// Waits until what was read is recorded.
+    fn recorded(&mut self) -> Result<(), ServiceError> {
+        match self.recording.take().map(|recording| self.runtime.block_on(recording)) {
+            None => Ok(()),
+            Some(Ok(done)) => done,
+            Some(Err(ended)) => Err(ServiceError::Failed(format!("a task ended early: {ended}"))),
+        }
     }
 
     /// A path's name below its root, where it is text.

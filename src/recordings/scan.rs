@@ -2,17 +2,22 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::domain::record_path::Named;
 use crate::domain::segment::{Segment, State};
-use crate::media::recordings::{self, Facts};
+use crate::media::recordings;
 use crate::service::ServiceError;
 use crate::service::recordings::Look;
 
-use super::Recordings;
+use super::{Recordings, Root};
 
 /// Files looked at with one view of the ledger, and segments recorded in one change.
 const AT_ONCE: usize = 500;
+
+/// A hook is late by so much at most: what it told of and is not there after that is gone.
+const LONG_AGO_MICROS: i64 = 3600 * 1_000_000;
 
 /// What a scan met.
 #[derive(Debug, Default)]
@@ -23,18 +28,27 @@ pub struct Counts {
     pub read: u64,
 }
 
-/// Whether a root can be read and is not the empty place where its volume should be mounted.
-pub fn usable(root: &Path) -> Result<(), String> {
-    let wait = "It is waited for.";
-    match fs::read_dir(root) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => Ok(()),
-            None => Err(format!("The recordings folder {} is empty: is its volume mounted? {wait}", root.display())),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("The recordings folder {} is not there. {wait}", root.display()))
+impl Root {
+    /// Whether it can be read and is not the place where its volume should be mounted: that is empty, or on the device of the
+    /// folder around it where it once was on another.
+    pub(super) fn usable(&self) -> Result<(), String> {
+        let shown = self.path.display();
+        let wait = "It is waited for.";
+        let listed = fs::read_dir(&self.path).map(|mut entries| entries.next().is_some());
+        match listed {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("The recordings folder {shown} is empty: is its volume mounted? {wait}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!("The recordings folder {shown} is not there. {wait}"));
+            }
+            Err(error) => return Err(format!("The recordings folder {shown} cannot be read: {error}. {wait}")),
         }
-        Err(error) => Err(format!("The recordings folder {} cannot be read: {error}. {wait}", root.display())),
+        let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
+        let now = device(&self.path);
+        if self.device.is_some() && now != self.device && now == self.path.parent().and_then(device) {
+            return Err(format!("The recordings folder {shown} is not on its volume any more: is that mounted? {wait}"));
+        }
+        Ok(())
     }
 }
 
@@ -49,33 +63,33 @@ impl Recordings {
         if folder == self.roots[root].path {
             // An empty one may just have been made: what comes next in it is told of.
             self.watch.add(folder);
-            if let Err(problem) = usable(folder) {
+            if let Err(problem) = self.roots[root].usable() {
                 self.watch.forget(folder);
                 return Ok(Err(problem));
             }
+            self.roots[root].device = fs::metadata(folder).ok().map(|found| found.dev());
         }
         let mut folders = vec![folder.to_owned()];
-        let mut files: Vec<(PathBuf, String, Facts)> = Vec::new();
+        let mut files: Vec<File> = Vec::new();
         while let Some(folder) = folders.pop() {
-            if *self.stop.borrow() {
-                return Ok(Ok(()));
-            }
             self.watch.add(&folder);
             let Ok(entries) = fs::read_dir(&folder) else {
                 self.watch.forget(&folder);
                 continue;
             };
             for entry in entries.flatten() {
+                if *self.stop.borrow() {
+                    return Ok(Ok(()));
+                }
                 let Ok(kind) = entry.file_type() else { continue };
                 if kind.is_dir() {
                     folders.push(entry.path());
                 } else if kind.is_file()
                     && let path = entry.path()
                     && let Some(below) = self.below(root, &path)
-                    && self.roots[root].pattern.read(&below).is_some()
-                    && let Ok(found) = entry.metadata()
+                    && let Some(named) = self.roots[root].pattern.read(&below)
                 {
-                    files.push((path, below, Facts::from(&found)));
+                    files.push(File { path, below, named });
                 }
                 if files.len() == AT_ONCE {
                     self.look_at_files(root, &mut files, counts)?;
@@ -86,21 +100,18 @@ impl Recordings {
         Ok(Ok(()))
     }
 
-    fn look_at_files(
-        &mut self,
-        root: usize,
-        files: &mut Vec<(PathBuf, String, Facts)>,
-        counts: &mut Counts,
-    ) -> Result<(), ServiceError> {
+    fn look_at_files(&mut self, root: usize, files: &mut Vec<File>, counts: &mut Counts) -> Result<(), ServiceError> {
         let mut segments: Vec<Segment> = Vec::new();
         let mut cut = Vec::new();
+        // By name, and so mostly by time: neighbours settle what a name leaves open.
+        files.sort_unstable_by(|one, other| one.below.cmp(&other.below));
         let ledger = self.service.ledger()?;
-        for (path, below, facts) in files.drain(..) {
+        for File { path, below, named } in files.drain(..) {
             counts.files += 1;
-            match self.service.look_at(&ledger, &self.roots[root].pattern, &below, facts, true) {
+            match self.service.look_at(&ledger, &self.roots[root].pattern, &below, named, true) {
                 Ok(look) => {
                     counts.read += u64::from(!matches!(look, Look::Known(_)));
-                    cut.extend(self.note(&path, facts, &look));
+                    cut.extend(self.note(&path, &look));
                     if let Look::Read(segment) = look {
                         segments.push(segment);
                     }
@@ -117,36 +128,78 @@ impl Recordings {
         cut.iter().try_for_each(|path| self.look_at_cut(path))
     }
 
-    /// Looks for segments whose files are gone. Of a root that cannot be used nothing is said.
+    /// Looks for segments whose files are gone, and for those that hooks told of before their folder was known. Of a root that
+    /// cannot be used nothing is said.
     pub(super) fn find_deleted(&mut self) -> Result<(), ServiceError> {
-        let usable: Vec<usize> = (0..self.roots.len()).filter(|root| usable(&self.roots[*root].path).is_ok()).collect();
-        if usable.len() < self.roots.len() {
-            return Ok(());
-        }
-        let mut last = None;
+        let usable: Vec<bool> = self.roots.iter().map(|root| root.usable().is_ok()).collect();
+        let long_ago = self.service.now().plus_micros(-LONG_AGO_MICROS);
+        let (mut last, mut any_deleted) = (None, false);
         loop {
             if *self.stop.borrow() {
                 return Ok(());
             }
             let page = self.service.ledger()?.segments_behind(last.as_ref(), AT_ONCE)?;
-            let Some(end) = page.last().cloned() else { return Ok(()) };
+            let Some(end) = page.last().cloned() else { break };
             last = Some(end);
-            let gone: Vec<Segment> = page.into_iter().filter(|segment| self.is_gone(segment)).collect();
+            let (mut gone, mut renamed) = (Vec::new(), Vec::new());
+            for segment in page {
+                any_deleted |= segment.state == State::Deleted;
+                match self.fate(&segment, &usable) {
+                    Fate::Gone if !segment.is_hearsay() || segment.end < long_ago => gone.push(segment),
+                    Fate::Known(below) => renamed.push((segment, below)),
+                    Fate::There | Fate::Gone | Fate::Unknown => {}
+                }
+            }
             if !gone.is_empty() {
+                any_deleted = true;
                 self.runtime.block_on(self.service.segments_deleted(gone))?;
             }
+            if !renamed.is_empty() {
+                self.runtime.block_on(self.service.rename_segments(renamed))?;
+            }
         }
+        self.service.set_has_deleted(any_deleted);
+        Ok(())
     }
 
-    fn is_gone(&self, segment: &Segment) -> bool {
-        let lies_in = |root: &super::Root| {
-            let known = root.pattern.read(&segment.file).is_some_and(|named| named.path == segment.path);
-            known.then(|| recordings::facts(&root.path, &segment.file))
-        };
-        let mut found = self.roots.iter().filter_map(lies_in).peekable();
-        segment.state != State::Deleted
-            && !segment.is_hearsay()
-            && found.peek().is_some()
-            && found.all(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+    /// What became of a segment's file.
+    fn fate(&self, segment: &Segment, usable: &[bool]) -> Fate {
+        if segment.state == State::Deleted {
+            return Fate::Unknown;
+        }
+        let mut fate = Fate::Unknown;
+        for (root, is_usable) in self.roots.iter().zip(usable) {
+            let is_its = root.pattern.read(&segment.file).is_some_and(|named| named.path == segment.path);
+            if !is_its {
+                if let Some((below, _)) = root.pattern.read_tail_of(&segment.file, &segment.path).filter(|_| segment.is_hearsay())
+                {
+                    return Fate::Known(below);
+                }
+                continue;
+            }
+            match recordings::facts(&root.path, &segment.file) {
+                Err(error) if *is_usable && error.kind() == io::ErrorKind::NotFound => fate = Fate::Gone,
+                // There, or on a volume that is not.
+                _ => return Fate::There,
+            }
+        }
+        fate
     }
+}
+
+/// A file with the name of a segment.
+struct File {
+    path: PathBuf,
+    below: String,
+    named: Named,
+}
+
+/// What became of a segment's file.
+enum Fate {
+    There,
+    Gone,
+    /// A hook told of it by another name; below the root it is called so.
+    Known(String),
+    /// No root's.
+    Unknown,
 }

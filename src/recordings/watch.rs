@@ -1,6 +1,7 @@
 //! What the system tells of changed files.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, DataChange, ModifyKind};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// News that wait; beyond these a scan finds what was missed.
-const MOST_WAITING: usize = 65_536;
+const MOST_WAITING: usize = 8192;
 /// File systems that tell nothing of what others change: NFS, SMB, CIFS, SMB2, 9P, FUSE, overlay (statfs(2)).
 const SILENT: [u64; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, 0x794c_7630];
 
@@ -33,6 +34,10 @@ pub struct Watch {
     lost: Arc<AtomicBool>,
     /// Why not all folders are watched.
     problem: Option<String>,
+    /// A folder that cannot be read.
+    denied: Option<String>,
+    /// Problems that the log has.
+    told: HashSet<String>,
     watched: HashSet<PathBuf>,
 }
 
@@ -47,7 +52,7 @@ impl Watch {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(format!("Recordings are looked for instead of watched: {error}."))),
         };
-        Self { watcher, news, lost, problem, watched: HashSet::new() }
+        Self { watcher, news, lost, problem, denied: None, told: HashSet::new(), watched: HashSet::new() }
     }
 
     /// Watches a folder, not what lies in folders in it. To be called before it is listed.
@@ -56,15 +61,30 @@ impl Watch {
             return;
         }
         let Some(watcher) = &mut self.watcher else { return };
-        match watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(folder.to_owned())),
-            Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
-            Err(error) => {
+        let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) else {
+            self.watched.insert(folder.to_owned());
+            return;
+        };
+        match error.kind {
+            ErrorKind::PathNotFound => {}
+            ErrorKind::Io(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // mkfs's own folder is root's, and holds nothing.
+            ErrorKind::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if folder.file_name().is_none_or(|name| name != "lost+found") {
+                    self.denied.get_or_insert_with(|| {
+                        format!(
+                            "The folder {} of recordings cannot be read: {error}. Let this daemon's group read it.",
+                            folder.display()
+                        )
+                    });
+                }
+            }
+            _ => {
                 let hint =
                     if matches!(error.kind, ErrorKind::MaxFilesWatch) { " (raise fs.inotify.max_user_watches)" } else { "" };
                 let problem =
                     format!("Recordings are looked for instead of watched, since not all folders can be: {error}{hint}.");
-                if self.problem.is_none() {
+                if self.told.insert(problem.clone()) {
                     tracing::warn!("{problem}");
                 }
                 self.problem = Some(problem);
@@ -72,14 +92,26 @@ impl Watch {
         }
     }
 
-    /// Forgets that a folder was watched, since it is gone: one of the same name is another.
-    pub fn forget(&mut self, folder: &Path) {
-        self.watched.retain(|watched| !watched.starts_with(folder));
+    /// Forgets which folders are watched and which could not be, before all are added anew: a volume that was mounted again has
+    /// lost its watches, and a limit may have been raised.
+    pub fn renew(&mut self) {
+        self.watched.clear();
+        self.denied = None;
+        if self.watcher.is_some() {
+            self.problem = None;
+        }
     }
 
-    /// Why not all folders are watched.
-    pub fn problem(&self) -> Option<String> {
-        self.problem.clone()
+    /// Forgets that a folder was watched, since it is gone: one of the same name is another. Says whether any was.
+    pub fn forget(&mut self, folder: &Path) -> bool {
+        let before = self.watched.len();
+        self.watched.retain(|watched| !watched.starts_with(folder));
+        self.watched.len() < before
+    }
+
+    /// Why not all folders are watched, and which cannot be read.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        self.problem.clone().into_iter().chain(self.denied.clone())
     }
 
     /// Whether all changes below these folders are told of.

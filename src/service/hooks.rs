@@ -23,13 +23,9 @@ impl Service {
     /// The stream of `path` was published at `event`. Returns the path's newest open session, if any; where there is none, the
     /// one that opens next is told.
     pub async fn published(&self, path: String, event: Timestamp) -> Result<Option<SessionId>, ServiceError> {
-        let query = SessionQuery { path: Some(path.clone()), status: Some(Status::Open), ..SessionQuery::default() };
-        let (newest, _) = self.sessions(query, Page { limit: 1, after: None }).await?;
-        let newest = newest.into_iter().next().map(|session| session.id);
-        let offset = self.settings().start_offset_ms;
+        let offset = self.inner.settings.start_offset_ms;
         self.write(move |tx| {
-            // It may have been closed since it was found.
-            let open = newest.as_ref().map(|id| tx.session(id)).transpose()?.flatten().filter(|(_, session)| session.is_open());
+            let open = tx.newest_open_session(&path)?;
             let Some((at, mut session)) = open else {
                 tx.remember_published(&path, event)?;
                 return Ok(None);
@@ -59,6 +55,8 @@ impl Service {
         self.write(move |tx| {
             let known = tx.segment(&told.path, &told.file)?;
             let (segment, shown) = match (&read, known) {
+                // The watcher may have looked later.
+                (Some(read), Some(known)) if known.modified_nanos > read.modified_nanos => (known.clone(), known),
                 (Some(read), _) => (read.clone(), read.clone()),
                 (None, Some(known)) if !known.is_hearsay() || !told_end => (known.clone(), known),
                 // Of two words on one file that cannot both be true, one that knows the start is better than none, and the
@@ -71,7 +69,7 @@ impl Service {
                 (None, Some(known)) => (Segment { end: told.end, ..known }, told.clone()),
                 (None, None) => (told.clone(), told.clone()),
             };
-            place(tx, &segment, preroll)?;
+            place(tx, &segment, preroll, true)?;
             let sessions = tx.sessions_within(&shown.path, Window { from: shown.start, to: shown.end })?;
             Ok(sessions.into_iter().next().map(|(_, session)| session.id))
         })
@@ -89,7 +87,7 @@ impl Service {
             })
             .await?;
         if let Some(read) = read {
-            self.write(move |tx| place(tx, &read, preroll)).await?;
+            self.write(move |tx| place(tx, &read, preroll, true)).await?;
         }
         Ok(newest)
     }

@@ -17,7 +17,7 @@ use crate::media::layout;
 use crate::store::{FrameFile, Snapshot, Store, StoreError, Transaction, Urgency};
 
 use super::sessions::SESSION_NOT_FOUND;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, placing};
 
 /// Bytes that stay free beside a frame, or none is taken.
 const KEEP_FREE_BYTES: u64 = 1 << 20;
@@ -49,7 +49,7 @@ enum Plan {
 impl Service {
     /// Takes in one frame. When this returns, what it says is durable (but see invariant 1 on touches).
     pub async fn ingest(&self, frame: Frame) -> Result<Ingested, ServiceError> {
-        self.inner.activity.of_session(&frame.session, self.inner.clock.monotonic());
+        let id = frame.session.clone();
         let takes_pictures = frame.jpeg.is_some() && self.inner.pairing.known().await?;
         let frames = takes_pictures.then(|| self.inner.frames.clone());
         let service = self.clone();
@@ -59,12 +59,14 @@ impl Service {
             Ok((store.clone(), plan))
         });
         let (store, plan) = planned.await?;
+        self.note_activity(&id);
         let (frame, mut written) = match plan {
             Plan::Done(ingested) => return Ok(ingested),
             Plan::Commit(frame, written) => (frame, written),
         };
         let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
-        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written)).await;
+        let preroll = self.preroll_micros();
+        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written, preroll)).await;
         if ingested.is_err()
             && let Some((session, file)) = file
         {
@@ -131,6 +133,7 @@ fn apply(
     tx: &mut Transaction<'_>,
     frame: &Frame,
     written: &mut Option<(UnnamedFrame, FrameFile)>,
+    preroll_micros: i64,
 ) -> Result<Option<Ingested>, StoreError> {
     let Some((at, mut session)) = tx.session(&frame.session)? else { return Ok(None) };
     let mut merge = Merge::new(frame, written.as_ref().map(|(written, _)| written.name().to_owned()), tx.now());
@@ -154,8 +157,10 @@ fn apply(
     for detection in merge.changed() {
         tx.put_detection(at, &frame.session, detection, file.as_ref())?;
     }
-    if !frame.sightings.is_empty() {
-        tx.see_after_end(at, frame.capture)?;
+    if !frame.sightings.is_empty()
+        && let Some(session) = tx.see_after_end(at, frame.capture)?
+    {
+        placing::measure(tx, at, session, preroll_micros, false)?;
     }
     Ok(Some(merge.counts))
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::domain::ids::SessionId;
 use crate::domain::query::{SessionKey, SessionQuery, Status};
 use crate::domain::session::{End, EndReason, Session};
 use crate::domain::time::Timestamp;
 use crate::store::{StoreError, Transaction, Urgency};
 
+use super::placing::measure;
 use super::{Service, ServiceError};
 
 /// Idle sessions are looked for so often, or more often where they close sooner.
@@ -15,12 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 100;
 
 /// Closes what `newer`, which has just been opened, supersedes: an agent has one session at a time for a device and path.
-pub(super) fn supersede(tx: &mut Transaction<'_>, newer: &Session) -> Result<(), StoreError> {
+pub(super) fn supersede(tx: &mut Transaction<'_>, newer: &Session, preroll_micros: i64) -> Result<(), StoreError> {
     for (older, mut session) in tx.open_sessions_of(&newer.device_id, &newer.path, newer.start)? {
         let end = last_evidence(tx, older, &session)?.min(newer.start.max(session.start));
         session.end = Some(End { at: end, reason: Some(EndReason::Superseded) });
         session.updated_at = tx.now();
         tx.put_session(older, &session)?;
+        measure(tx, older, session, preroll_micros, false)?;
     }
     Ok(())
 }
@@ -28,10 +31,19 @@ pub(super) fn supersede(tx: &mut Transaction<'_>, newer: &Session) -> Result<(),
 /// The last that is known of a session: a sighting, the end of a recorded picture, or its start.
 fn last_evidence(tx: &Transaction<'_>, at: SessionKey, session: &Session) -> Result<Timestamp, StoreError> {
     let seen = tx.last_sighting(at)?;
-    Ok([Some(session.start), seen, session.media_end].into_iter().flatten().max().unwrap_or(session.start))
+    let latest = [seen, session.media_end].into_iter().flatten().max().unwrap_or(session.start);
+    // What claims to be from the future is no evidence.
+    Ok(latest.min(tx.now()).max(session.start))
 }
 
 impl Service {
+    /// Remembers that the agent of a session is there, where that matters.
+    pub(super) fn note_activity(&self, id: &SessionId) {
+        if self.inner.settings.idle_close.is_some() {
+            self.inner.activity.of_session(id, self.inner.clock.monotonic());
+        }
+    }
+
     /// Closes sessions that have been idle for too long, until the daemon stops.
     pub async fn close_idle_sessions(&self) {
         let Some(idle) = self.inner.settings.idle_close else { return };
@@ -70,7 +82,7 @@ impl Service {
         });
         let ids = idle_ids.await?;
         if !ids.is_empty() {
-            let service = self.clone();
+            let (service, preroll) = (self.clone(), self.preroll_micros());
             let closed = self.write(move |tx| {
                 let mut closed = Vec::new();
                 for id in &ids {
@@ -83,6 +95,7 @@ impl Service {
                     session.end = Some(End { at: end, reason: Some(EndReason::Idle) });
                     session.updated_at = tx.now();
                     tx.put_session(at, &session)?;
+                    measure(tx, at, session, preroll, false)?;
                     closed.push(id.clone());
                 }
                 Ok(closed)

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::domain::coverage::{Cause, Coverage, Placed, cover};
 use crate::domain::ids::SessionId;
@@ -19,12 +21,19 @@ use crate::media::fmp4::Progress;
 use crate::media::recordings::{self, Facts};
 use crate::store::Snapshot;
 
-use super::placing::{place, window_of};
+use super::placing::{place, remeasure, window_of};
 use super::sessions::SESSION_NOT_FOUND;
 use super::{Service, ServiceError};
 
+const GONE: &str = "the file is gone";
+/// Out of file descriptors, of this process or of the system; out of memory (errno(3)).
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+const ENOMEM: i32 = 12;
 /// The most segments of one answer.
 pub const MAX_SEGMENTS: usize = 10_000;
+/// Files that requests read at once.
+const MAX_READS: usize = 4;
 /// Parts are so long where a file does not say: MediaMTX's default.
 const PART_MICROS: i64 = 1_000_000;
 /// Two of a path's segments that lie so close follow each other.
@@ -36,6 +45,18 @@ pub struct RecordingsState {
     watching: Mutex<Watching>,
     /// How far files that are being written were measured, by their names below the roots.
     progress: Mutex<HashMap<String, Progress>>,
+    /// Whether a file may have another name in the ledger, called deleted.
+    has_deleted: AtomicBool,
+    /// Files that requests read at once: on a hung volume they must not take all threads.
+    reads: Reads,
+}
+
+struct Reads(Semaphore);
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self(Semaphore::new(MAX_READS))
+    }
 }
 
 /// How the watching of recordings goes, for `/health`.
@@ -62,8 +83,6 @@ pub struct Watching {
 /// What a look at a file showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// Its name is no segment's.
-    Foreign,
     /// It is what the ledger says, and was not opened.
     Known(Segment),
     /// It was read.
@@ -72,6 +91,8 @@ pub enum Look {
     TooEarly {
         /// MediaMTX's path.
         path: String,
+        /// What it is now.
+        facts: Facts,
     },
 }
 
@@ -123,7 +144,9 @@ impl Service {
 
     /// The recording of `path` has grown.
     pub fn note_growth(&self, path: &str) {
-        self.inner.activity.of_path(path, self.inner.clock.monotonic());
+        if self.inner.settings.idle_close.is_some() {
+            self.inner.activity.of_path(path, self.inner.clock.monotonic());
+        }
     }
 
     /// A view of the ledger, for whoever walks the files.
@@ -132,54 +155,69 @@ impl Service {
     /// While the store is not open, or is being healed.
     pub fn ledger(&self) -> Result<Snapshot, ServiceError> {
         let store = self.opened().ok_or(ServiceError::Busy)?;
-        Ok(store.read()?)
+        store.read().map_err(|error| {
+            if error.needs_reopening() {
+                store.heal();
+            }
+            error.into()
+        })
     }
 
-    /// Looks at a file that lies `below` the root of `pattern`. One that is as `facts` and the ledger know it is not opened.
-    /// `is_last` says that no newer one of its path is known.
+    /// Looks at a file that lies `below` the root of `pattern`, whose name says `named`. One that is as the ledger knows it is
+    /// not opened. `is_last` says that no newer one of its path is known.
     ///
     /// # Errors
-    /// Where it is gone.
+    /// Where it is gone, or cannot be looked at for want of file descriptors.
     pub fn look_at(
         &self,
         ledger: &Snapshot,
         pattern: &RecordPath,
         below: &str,
-        facts: Facts,
+        named: Named,
         is_last: bool,
     ) -> Result<Look, ServiceError> {
-        let Some(named) = pattern.read(below) else { return Ok(Look::Foreign) };
-        let known = ledger.segment(&named.path, below)?;
-        if let Some(known) = known
-            && (known.bytes, known.modified_nanos) == (facts.bytes, facts.modified_nanos)
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if let Some(known) = ledger.segment(&named.path, below)?
             && !matches!(known.state, State::Live | State::Deleted)
         {
-            return Ok(Look::Known(known));
+            match recordings::facts(pattern.root(), below) {
+                Ok(facts) if (known.bytes, known.modified_nanos) == (facts.bytes, facts.modified_nanos) => {
+                    return Ok(Look::Known(known));
+                }
+                Err(error) if gone(&error) => return Err(ServiceError::NotFound(GONE)),
+                _ => {}
+            }
         }
         let mut progress = self.progress().remove(below).unwrap_or_default();
         let (facts, measured) = match recordings::measure(pattern.root(), below, named.format, &mut progress) {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ServiceError::NotFound("the file is gone")),
+            Err(error) if gone(&error) => return Err(ServiceError::NotFound(GONE)),
+            // Our lack, and no fact about the file.
+            Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM)) => return Err(error.into()),
             Err(error) => {
-                let start = self.named_start(ledger, &named, None, facts).unwrap_or_else(|_| at(facts.modified_nanos));
+                // What hinders it may end without the file changing: it is tried again by every scan.
+                let facts = Facts { bytes: 0, modified_nanos: i64::MIN };
+                let start = self.named_start(ledger, &named, below, None, facts).unwrap_or_else(|_| self.now());
                 let reason = format!("it cannot be read: {error}");
                 return Ok(Look::Read(unreadable(named.path, below, start, facts, reason)));
             }
         };
         let part = measured.as_ref().ok().and_then(|measured| measured.part_micros);
         let age = self.now().micros() - at(facts.modified_nanos).micros();
-        let is_growing = is_last && (0..self.silence_micros(part)).contains(&age);
+        let silence = self.silence_micros(part);
+        // Clocks of other machines may be a little ahead.
+        let is_growing = is_last && (-silence..silence).contains(&age);
         let measured = match measured {
             Ok(measured) => measured,
-            Err(_) if is_growing => return Ok(Look::TooEarly { path: named.path }),
+            Err(_) if is_growing => return Ok(Look::TooEarly { path: named.path, facts }),
             Err(unmeasurable) => {
-                let start = self.named_start(ledger, &named, None, facts).unwrap_or_else(|_| at(facts.modified_nanos));
+                let start = self.named_start(ledger, &named, below, None, facts).unwrap_or_else(|_| at(facts.modified_nanos));
                 return Ok(Look::Read(unreadable(named.path, below, start, facts, unmeasurable.0)));
             }
         };
         let start = match measured.stream {
             Some(stream) => Ok(stream.start),
-            None => self.named_start(ledger, &named, Some(measured.duration_micros), facts),
+            None => self.named_start(ledger, &named, below, Some(measured.duration_micros), facts),
         };
         let start = match start {
             Ok(start) => start,
@@ -212,7 +250,14 @@ impl Service {
     }
 
     /// The moment that a name means. An ambiguous one is settled by a neighbour, then by when the file was last written to.
-    fn named_start(&self, ledger: &Snapshot, named: &Named, duration: Option<i64>, facts: Facts) -> Result<Timestamp, String> {
+    fn named_start(
+        &self,
+        ledger: &Snapshot,
+        named: &Named,
+        below: &str,
+        duration: Option<i64>,
+        facts: Facts,
+    ) -> Result<Timestamp, String> {
         let local: LocalTime = match &named.start {
             NamedStart::At(start) => return Ok(*start),
             NamedStart::NoMoment(reason) => return Err(format!("its name gives no moment: {reason}")),
@@ -229,7 +274,9 @@ impl Service {
             let segments = ledger.segments_within(&named.path, around, 100).unwrap_or_default();
             segments.iter().any(|other| {
                 let touches = |a: Timestamp, b: Timestamp| (a.micros() - b.micros()).abs() <= NEIGHBOURLY_MICROS;
-                !other.is_hearsay() && (touches(other.end, start) || touches(other.start, start.plus_micros(duration)))
+                !other.is_hearsay()
+                    && other.file != below
+                    && (touches(other.end, start) || touches(other.start, start.plus_micros(duration)))
             })
         };
         match candidates.as_slice() {
@@ -250,12 +297,36 @@ impl Service {
     /// Takes what was read of files into the ledger.
     pub async fn record_segments(&self, segments: Vec<Segment>) -> Result<(), ServiceError> {
         let preroll = self.preroll_micros();
-        self.write(move |tx| segments.iter().try_for_each(|segment| place(tx, segment, preroll))).await
+        let has_deleted = self.inner.recordings.has_deleted.load(Ordering::Relaxed);
+        self.write(move |tx| segments.iter().try_for_each(|segment| place(tx, segment, preroll, has_deleted))).await
     }
 
     /// Notes that the files of these segments are gone.
     pub async fn segments_deleted(&self, segments: Vec<Segment>) -> Result<(), ServiceError> {
+        self.set_has_deleted(true);
         self.record_segments(segments.into_iter().map(|segment| Segment { state: State::Deleted, ..segment }).collect()).await
+    }
+
+    /// Gives segments that hooks told of the names that their files have below the root, now that it is known.
+    pub async fn rename_segments(&self, renamed: Vec<(Segment, String)>) -> Result<(), ServiceError> {
+        let preroll = self.preroll_micros();
+        self.write(move |tx| {
+            for (told, file) in &renamed {
+                tx.remove_segment(told)?;
+                if tx.segment(&told.path, file)?.is_none() {
+                    place(tx, &Segment { file: file.clone(), ..told.clone() }, preroll, true)?;
+                } else {
+                    remeasure(tx, told, preroll)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Says whether the ledger holds any segment whose file is gone.
+    pub fn set_has_deleted(&self, has: bool) {
+        self.inner.recordings.has_deleted.store(has, Ordering::Relaxed);
     }
 
     /// The video of a session.
@@ -263,7 +334,16 @@ impl Service {
         let service = self.clone();
         self.read(move |snapshot| {
             let (_, session) = snapshot.session(&id)?.ok_or(ServiceError::NotFound(SESSION_NOT_FOUND))?;
-            let recorded = service.recorded(snapshot, &session.path, window_of(&session, service.now()))?;
+            let window = window_of(&session, service.now());
+            let mut recorded = service.recorded(snapshot, &session.path, window)?;
+            // Whatever ended before the session: it began before its first picture.
+            if let Some(first) = recorded.coverage.gaps.first_mut()
+                && first.start == window.from
+                && first.end < window.to
+                && matches!(first.cause, Cause::RecorderRestart | Cause::Truncated | Cause::NoRecording)
+            {
+                first.cause = Cause::NotStarted;
+            }
             Ok((session, recorded))
         })
         .await
@@ -276,17 +356,7 @@ impl Service {
     }
 
     fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
-        let mut segments = snapshot.segments_within(path, window, MAX_SEGMENTS + 1)?;
-        if segments.len() > MAX_SEGMENTS {
-            return Err(ServiceError::TooMuch("The window holds more than 10000 segments: ask for a shorter one"));
-        }
-        for segment in segments.iter_mut().filter(|segment| segment.state == State::Live) {
-            // It grows by the second: the file itself knows best.
-            if let Some(now) = self.find(snapshot, segment)? {
-                *segment = now;
-            }
-        }
-        segments.sort_by_key(|segment| segment.start);
+        let segments = self.segments_now(snapshot, path, window)?;
         let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
         // What lies beside the window tells why there is a gap at its ends.
         let beside = [snapshot.segment_before(path, window.from)?, snapshot.segment_after(path, window.to)?];
@@ -306,30 +376,49 @@ impl Service {
         Ok(Recorded { path: path.to_owned(), window, coverage, segments, playable })
     }
 
-    /// What a file in the ledger is now; none where it cannot be found or told.
-    fn find(&self, ledger: &Snapshot, segment: &Segment) -> Result<Option<Segment>, ServiceError> {
-        for pattern in self.record_paths() {
-            let Ok(facts) = recordings::facts(pattern.root(), &segment.file) else { continue };
-            if let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &segment.file, facts, true) {
-                return Ok(Some(segment));
+    /// The segments of `path` that reach into `window`, by start; those that are being written as they are at this moment.
+    fn segments_now(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Vec<Segment>, ServiceError> {
+        let mut segments = snapshot.segments_within(path, window, MAX_SEGMENTS + 1)?;
+        if segments.len() > MAX_SEGMENTS {
+            return Err(ServiceError::TooMuch("The window holds more than 10000 segments: ask for a shorter one"));
+        }
+        // As far as the ledger knows, one that is being written may end before the window.
+        let growing = snapshot.segment_before(path, window.from)?.filter(|before| before.state == State::Live);
+        segments.extend(growing);
+        for segment in segments.iter_mut().filter(|segment| segment.state == State::Live) {
+            if let Some(now) = self.find(snapshot, segment) {
+                *segment = now;
             }
         }
-        Ok(None)
+        segments.retain(|segment| segment.end > window.from || segment.start >= window.from);
+        segments.sort_by_key(|segment| segment.start);
+        Ok(segments)
+    }
+
+    /// What a file in the ledger is now; none where it cannot be found or told.
+    fn find(&self, ledger: &Snapshot, segment: &Segment) -> Option<Segment> {
+        let _permit = self.inner.recordings.reads.0.try_acquire().ok()?;
+        self.record_paths().iter().find_map(|pattern| {
+            let named = pattern.read(&segment.file).filter(|named| named.path == segment.path)?;
+            match self.look_at(ledger, pattern, &segment.file, named, true) {
+                Ok(Look::Read(segment) | Look::Known(segment)) => Some(segment),
+                _ => None,
+            }
+        })
     }
 
     /// The spans, each as much longer as is asked for beside what is wanted, but never into a gap.
     fn playable(&self, snapshot: &Snapshot, path: &str, coverage: &Coverage) -> Result<Vec<Window>, ServiceError> {
-        let extra = i64::try_from(self.settings().extra.as_micros()).unwrap_or(i64::MAX);
+        let extra = i64::try_from(self.inner.settings.extra.as_micros()).unwrap_or(i64::MAX);
         let mut playable: Vec<Window> = Vec::new();
         for span in &coverage.spans {
             let wide = Window { from: span.start.plus_micros(-extra), to: span.end.plus_micros(extra) };
-            let mut segments = snapshot.segments_within(path, wide, usize::MAX)?;
+            let mut segments = self.segments_now(snapshot, path, wide)?;
             // MediaMTX's playback server knows nothing of MPEG-TS.
             segments.retain(|segment| {
                 !matches!(segment.state, State::Unreadable | State::Deleted)
                     && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
             });
-            segments.sort_by_key(|segment| segment.start);
             let placed: Vec<Placed> = segments.iter().map(placed).collect();
             for wider in cover(&placed, wide.from, wide.to).spans {
                 if wider.start < span.end && wider.end > span.start && playable.last().is_none_or(|last| last.to < wider.end) {
@@ -345,12 +434,10 @@ impl Service {
     pub(super) fn find_told(&self, ledger: &Snapshot, path: &str, told: &str) -> (Option<Segment>, Option<String>) {
         let mut name = None;
         for pattern in self.record_paths() {
-            let Some((below, _)) = pattern.read_tail_of(told, path) else { continue };
-            let Ok(facts) = recordings::facts(pattern.root(), &below) else {
-                name.get_or_insert(below);
-                continue;
-            };
-            if let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &below, facts, true) {
+            let Some((below, named)) = pattern.read_tail_of(told, path) else { continue };
+            if let Ok(_permit) = self.inner.recordings.reads.0.try_acquire()
+                && let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &below, named, true)
+            {
                 return (Some(segment), Some(below));
             }
             name.get_or_insert(below);

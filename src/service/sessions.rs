@@ -14,7 +14,7 @@ impl Service {
     /// Opens a session. The second value says whether it is new; one that exists stays as it is.
     pub async fn open_session(&self, open: Open) -> Result<(Session, bool), ServiceError> {
         let (preroll, offset) = (self.preroll_micros(), self.settings().start_offset_ms);
-        self.inner.activity.of_session(&open.id, self.inner.clock.monotonic());
+        self.note_activity(&open.id);
         self.write(move |tx| {
             if let Some((_, session)) = tx.session(&open.id)? {
                 return Ok((session, false));
@@ -28,7 +28,7 @@ impl Service {
                 session.recommended_start_offset_ms = Some(offset);
             }
             let at = tx.add_session(&session)?;
-            orphans::supersede(tx, &session)?;
+            orphans::supersede(tx, &session, preroll)?;
             let session = placing::measure(tx, at, session, preroll, false)?;
             Ok((session, true))
         })

@@ -100,21 +100,23 @@ impl Transaction<'_> {
             }
         }
         match latest {
-            Some(latest) => self.see_after_end(at, latest),
+            Some(latest) => self.see_after_end(at, latest).map(drop),
             None => Ok(()),
         }
     }
 
     /// A sighting at `seen` moves the end of a session that the store closed for want of one; never an end that a client set.
-    pub fn see_after_end(&mut self, at: SessionKey, seen: Timestamp) -> Result<(), StoreError> {
-        let Some((mut session, _)) = self.stored_session(at)? else { return Ok(()) };
-        let Some(end) = &mut session.end else { return Ok(()) };
+    /// Returns the session where it did.
+    pub fn see_after_end(&mut self, at: SessionKey, seen: Timestamp) -> Result<Option<Session>, StoreError> {
+        let Some((mut session, _)) = self.stored_session(at)? else { return Ok(None) };
+        let Some(end) = &mut session.end else { return Ok(None) };
         if !matches!(end.reason, Some(EndReason::Idle | EndReason::Superseded)) || seen <= end.at {
-            return Ok(());
+            return Ok(None);
         }
         end.at = seen;
         session.updated_at = self.now;
-        self.put_session(at, &session)
+        self.put_session(at, &session)?;
+        Ok(Some(session))
     }
 
     /// When something was last seen in the session at `at`.

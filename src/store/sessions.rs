@@ -109,6 +109,17 @@ impl Transaction<'_> {
         Ok(found)
     }
 
+    /// The open session of `path` that began last.
+    pub fn newest_open_session(&self, path: &str) -> Result<Option<(SessionKey, Session)>, StoreError> {
+        for entry in self.open_sessions.iter()?.rev() {
+            let at = key(entry?.0.value());
+            if let Some((session, _)) = self.stored_session(at)?.filter(|(session, _)| session.path == path) {
+                return Ok(Some((at, session)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The open sessions of `device` on `path` that began before `before`.
     pub fn open_sessions_of(
         &self,

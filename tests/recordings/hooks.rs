@@ -39,7 +39,9 @@ fn post(daemon: &Daemon, hook: &Hook, late_by: f64) {
         None => drop(daemon.post("/hooks/mediamtx/publish", &json!({"path": hook.path, "eventTs": event})).is(200)),
         Some(file) if hook.is_complete => {
             let local = Path::new(file).file_stem().unwrap().to_str().unwrap().get(..19).filter(|name| name.contains('_'));
-            let start = local.map_or(String::new(), |name| name.replace('_', "T").replacen("-", "-", 2) + "Z");
+            let start = local
+                .and_then(|name| name.split_once('_'))
+                .map_or(String::new(), |(date, time)| format!("{date}T{}Z", time.replace('-', ":")));
             let body = json!({"path": hook.path, "segmentPath": file, "eventTs": event, "segmentStartTs": start});
             daemon.post("/hooks/mediamtx/record/segment/complete", &body).is(200);
         }
@@ -93,13 +95,17 @@ fn lost_doubled_delayed_and_reversed_hooks_leave_the_ledger_of_the_files() {
         // With the files there …
         let daemon = site::of_samples("");
         open_all(&daemon);
-        order.iter().for_each(|at| post(&daemon, &hooks[*at], late_by));
+        for at in order {
+            post(&daemon, &hooks[*at], late_by);
+        }
         assert_eq!(ledger(&daemon), alone, "{what}, files first");
         // … and before them.
         let daemon = Daemon::on(site::home(""));
         site::scanned(&daemon);
         open_all(&daemon);
-        order.iter().for_each(|at| post(&daemon, &hooks[*at], late_by));
+        for at in order {
+            post(&daemon, &hooks[*at], late_by);
+        }
         site::put_samples(daemon.dir());
         for (path, wanted) in PATHS.iter().zip(&alone) {
             recordings_become(&format!("{what}, hooks first: {path}"), &daemon, path, |now| now == wanted);
@@ -131,6 +137,42 @@ fn a_hooks_estimate_is_replaced_by_the_file() {
     let session = daemon.get("/sessions/s").json();
     assert_eq!(session["media_start_ts"], "2026-11-23T11:32:35.013Z");
     assert_eq!(session["media_end_ts"], "2026-11-23T11:32:40.013Z");
+}
+
+/// A gateway that had hooks alone is told where its recordings lie: what was known by the hooks' names is the same segment.
+#[test]
+fn what_hooks_told_before_the_folder_was_known_is_not_doubled() {
+    let home = site::home("");
+    let (patterns, name) = (site::config(home.dir(), ""), "2026-11-23_08-32-35-013765.mp4");
+    home.configure("");
+    let daemon = Daemon::on(home);
+    open(&daemon, "s", "cam-local", "2026-11-23T11:32:30Z");
+    for file in [name, "2026-11-23_08-32-00-000000.mp4"] {
+        let body = json!({"path": "cam-local", "segmentPath": format!("/recordings/cam-local/{file}"), "eventTs": "2026-11-23T11:32:41Z"});
+        daemon.post("/hooks/mediamtx/record/segment/complete", &body).is(200);
+    }
+    let home = daemon.stop();
+    home.configure(&patterns);
+    fs::create_dir_all(home.dir().join("local/cam-local")).unwrap();
+    fs::copy(format!("{SAMPLES}/cam-local/{name}"), home.dir().join("local/cam-local").join(name)).unwrap();
+    site::set_old(&home.dir().join("local/cam-local").join(name));
+    let mut daemon = Daemon::on(home);
+    site::scanned(&daemon);
+    recordings_become("one name", &daemon, "cam-local", |now| {
+        now["segments"].as_array().unwrap().iter().all(|one| one["file"].as_str().unwrap().starts_with("cam-local/"))
+    });
+    // The other one's file is not there: at the next scan it is called deleted.
+    daemon.restart();
+    site::scanned(&daemon);
+    let recorded = recordings(&daemon, "cam-local", "2026-11-23T11:00:00Z", TO);
+    let mut known = states(&recorded);
+    known.sort_by_key(ToString::to_string);
+    assert_eq!(known, ["complete", "deleted"], "{recorded}");
+    assert_eq!(
+        daemon.get("/sessions/s").json()["media_end_ts"],
+        "2026-11-23T11:32:41.000Z",
+        "it was recorded, as far as was told"
+    );
 }
 
 /// The edge agent opens its session after the stream is up: the publish hook has been here before.

@@ -42,20 +42,20 @@ pub fn home(more: &str) -> Home {
 
 /// Puts the samples in their places, as old as they are.
 pub fn put_samples(home: &Path) {
-    copy(Path::new(SAMPLES).join("cam-local"), home.join("local/cam-local"));
-    copy(Path::new(SAMPLES).join("cam-ts"), home.join("local/cam-ts"));
-    copy(Path::new(SAMPLES).join("growing"), home.join("local/growing"));
-    copy(Path::new(SAMPLES).join("site"), home.join("nested/site"));
-    copy(Path::new(SAMPLES).join("cam-epoch"), home.join("epoch/cam-epoch"));
+    copy(Path::new(SAMPLES).join("cam-local"), &home.join("local/cam-local"));
+    copy(Path::new(SAMPLES).join("cam-ts"), &home.join("local/cam-ts"));
+    copy(Path::new(SAMPLES).join("growing"), &home.join("local/growing"));
+    copy(Path::new(SAMPLES).join("site"), &home.join("nested/site"));
+    copy(Path::new(SAMPLES).join("cam-epoch"), &home.join("epoch/cam-epoch"));
 }
 
-fn copy(from: PathBuf, to: PathBuf) {
-    fs::create_dir_all(&to).unwrap();
+fn copy(from: PathBuf, to: &Path) {
+    fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let place = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy(entry.path(), place);
+            copy(entry.path(), &place);
         } else {
             fs::write(&place, fs::read(entry.path()).unwrap()).unwrap();
             set_old(&place);

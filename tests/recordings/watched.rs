@@ -132,6 +132,33 @@ fn a_file_cut_in_the_middle_of_a_part_is_truncated_with_what_it_has() {
     assert_eq!(cut["segments"][0]["duration_ms"], 2000, "{cut}");
 }
 
+/// A five-minute file was known by its first second until it was closed, and a session that began in its middle had no video.
+#[test]
+fn a_session_that_begins_within_a_live_file_has_its_video() {
+    let daemon = watching("");
+    let mut recorder = Recorder::begin(&folder(&daemon).join(FIRST), &sample(FIRST));
+    within_2s("the first part", &daemon, |now| states(now) == ["live"]);
+    while recorder.part() {}
+    let begin = "2026-11-23T11:32:37.500000Z";
+    let recorded = recordings(&daemon, "cam-local", begin, "2026-11-23T11:32:39Z");
+    assert_eq!((states(&recorded), &recorded["covered_ms"]), (vec![json!("live")], &json!(1500)), "{recorded}");
+    assert_eq!(recorded["playback"][0]["start"], "2026-11-23T11:32:36.500000Z");
+    assert_eq!(recorded["playback"][0]["duration"], 3.5);
+}
+
+/// Two patterns may share a folder: the old one of a recorder and its new one. Only the first was watched.
+#[test]
+fn patterns_that_share_a_folder_are_both_watched() {
+    let home = site::home("");
+    let pattern = |rest: &str| format!("{:?}", format!("{}/local/%path/{rest}", home.dir().display()));
+    let both = [pattern("%s-%f"), pattern("%Y-%m-%d_%H-%M-%S-%f")].join(", ");
+    home.configure(&format!("[mediamtx]\ntime_zone = \"{}\"\nrecord_path = [{both}]\n", site::ZONE));
+    let daemon = Daemon::on(home);
+    site::scanned(&daemon);
+    fs::write(folder(&daemon).join(FIRST), sample(FIRST)).unwrap();
+    within_2s("of the second pattern", &daemon, |now| states(now) == ["complete"]);
+}
+
 /// MediaMTX writes one file of a path at a time: an unclosed one is cut as soon as a newer one begins.
 #[test]
 fn a_newer_file_settles_an_older_one_at_once() {
@@ -158,7 +185,12 @@ fn renamed_it_is_one_segment_and_deleted_it_is_a_gap_on_record() {
     fs::rename(folder.join(FIRST), folder.join("2026-11-23_08-32-35-013766.mp4")).unwrap();
     let renamed = within_2s("renamed", &daemon, |now| now["segments"][0]["file"] == "cam-local/2026-11-23_08-32-35-013766.mp4");
     assert_eq!(states(&renamed), ["complete", "complete"], "{renamed}");
-    fs::remove_file(folder.join("2026-11-23_08-32-35-013766.mp4")).unwrap();
+    // The other way round, the new name is met before the old one is missed.
+    fs::rename(folder.join("2026-11-23_08-32-35-013766.mp4"), folder.join("2026-11-23_08-32-35-013764.mp4")).unwrap();
+    within_2s("renamed back", &daemon, |now| {
+        now["segments"][0]["file"] == "cam-local/2026-11-23_08-32-35-013764.mp4" && states(now) == ["complete", "complete"]
+    });
+    fs::remove_file(folder.join("2026-11-23_08-32-35-013764.mp4")).unwrap();
     let deleted = within_2s("deleted", &daemon, |now| states(now) == ["deleted", "complete"]);
     assert_eq!(causes(&deleted), ["not_started", "deleted", "no_recording"]);
     assert_eq!(deleted["covered_ms"], 5000);
