@@ -22,6 +22,11 @@ const IDLE_WITHIN: Duration = Duration::from_secs(75);
 /// A client must take a byte of its answer within this time.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
+/// When the daemon stops, a connection that has brought nothing yet may still do so within this time …
+const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
+/// … and one that has been served before within this: its client may have sent, and would never learn what became of that.
+const NEXT_REQUEST_WITHIN: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// Nothing has come yet.
@@ -129,6 +134,15 @@ impl Activity {
         let state = self.lock();
         let is_waiting = !matches!(state.phase, Phase::Busy) && state.stalled.is_none();
         is_waiting.then_some(state.since)
+    }
+
+    /// How long a stop waits for a request that may be on its way here: sent, and not read yet.
+    pub fn grace(&self) -> Duration {
+        match self.lock().phase {
+            Phase::New => FIRST_REQUEST_WITHIN,
+            Phase::Idle => NEXT_REQUEST_WITHIN,
+            Phase::Head | Phase::Busy => Duration::ZERO,
+        }
     }
 
     /// Whether its time is up at `now`.

@@ -30,6 +30,8 @@ use super::{Api, cors, ingest, probe, refusal, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while the daemon stops.
+const LOOK_WHILE_STOPPING_EVERY: Duration = Duration::from_millis(10);
 /// Pause after a failure to accept, such as a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// A request's head may be so long.
@@ -75,7 +77,8 @@ impl Server {
                 Ok((stream, peer)) => {
                     tokio::select! {
                         () = self.make_room() => {}
-                        _ = stop.wait_for(|stop| *stop) => break,
+                        // It was let in: it is answered like the others.
+                        _ = stop.wait_for(|stop| *stop) => {}
                     }
                     self.admit(stream, peer, stop.clone());
                 }
@@ -178,15 +181,20 @@ impl Server {
             .max_header_size(MAX_HEAD_BYTES)
             .serve_connection(io, service);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut stopping = false;
+        let mut stopping: Option<Instant> = None;
+        let mut told = false;
         let ended = loop {
             tokio::select! {
                 ended = &mut connection => break ended,
                 _ = look.tick() => if activity.is_overdue(Instant::now()) { return },
                 () = activity.evicted() => return,
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => stopping = Some(Instant::now()),
+                // hyper would close at once what has not begun, and a request with it that it has not read yet.
+                () = async { tokio::time::sleep(LOOK_WHILE_STOPPING_EVERY).await }, if stopping.is_some() && !told => {
+                    if stopping.is_some_and(|since| since.elapsed() >= activity.grace()) {
+                        told = true;
+                        std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    }
                 }
             }
         };
