@@ -122,6 +122,7 @@ fn service_settings(config: &Config) -> service::Settings {
         preroll: config.mediamtx.preroll,
         has_central_database: config.database.url.is_some(),
         sidecar_delay: config.frames.sidecar_delay,
+        re_enrich: config.sync.re_enrich,
     }
 }
 

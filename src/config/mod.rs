@@ -8,6 +8,7 @@ mod mediamtx;
 mod playback;
 mod reader;
 mod server;
+mod sync;
 mod tracks;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use mediamtx::MediaMtx;
 pub use playback::Playback;
 pub use reader::Key;
 pub use server::{CorsOrigins, Server};
+pub use sync::{FrameDelivery, OnDelete, Sync, Window};
 pub use tracks::Tracks;
 
 use reader::Reader;
@@ -47,6 +49,8 @@ pub struct Config {
     pub playback: Playback,
     /// The change feed.
     pub feed: Feed,
+    /// The sync with the central Postgres.
+    pub sync: Sync,
     /// The log.
     pub log: Log,
 }
@@ -109,6 +113,7 @@ impl Loaded {
             mediamtx: MediaMtx::read(&mut reader),
             playback: Playback::read(&mut reader),
             feed: Feed::read(&mut reader),
+            sync: Sync::read(&mut reader),
             log: Log::read(&mut reader),
         };
         let (keys, warnings) = reader.finish()?;

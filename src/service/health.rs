@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::media::disk;
 
+use super::central::Central;
 use super::{Service, blocking};
 
 /// Below so many free bytes a volume is called nearly full.
@@ -41,6 +42,8 @@ pub struct Health {
     pub free_bytes: FreeBytes,
     /// Whether a central database is configured: `available` or `not configured`.
     pub central_database: &'static str,
+    /// How the sync with it is; null where there is none.
+    pub sync: Option<Central>,
 }
 
 /// Free bytes of each folder's volume; null where it cannot be told.
@@ -69,6 +72,8 @@ impl Service {
             health.central_database = "available";
         }
         health.reasons.extend(inner.pairing.problem());
+        health.sync.clone_from(&inner.central.borrow());
+        health.reasons.extend(health.sync.iter().flat_map(Central::problems));
         let free = |path: &Path| disk::free_bytes(path).ok();
         health.free_bytes.frames = free(inner.frames.root());
         health.free_bytes.tracks = free(inner.tracks.root());
@@ -129,6 +134,7 @@ impl Health {
             last_commit_age_ms: None,
             free_bytes: FreeBytes { database: None, frames: None, tracks: None },
             central_database: "not configured",
+            sync: None,
         }
     }
 }

@@ -63,7 +63,8 @@ impl Service {
             Plan::Commit(frame, written) => (frame, written),
         };
         let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
-        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written)).await;
+        let re_enrich = self.inner.settings.re_enrich;
+        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written, re_enrich)).await;
         if ingested.is_err()
             && let Some((session, file)) = file
         {
@@ -130,6 +131,7 @@ fn apply(
     tx: &mut Transaction<'_>,
     frame: &Frame,
     written: &mut Option<(UnnamedFrame, FrameFile)>,
+    re_enrich: bool,
 ) -> Result<Option<Ingested>, StoreError> {
     let Some((at, mut session)) = tx.session(&frame.session)? else { return Ok(None) };
     let mut merge = Merge::new(frame, written.as_ref().map(|(written, _)| written.name().to_owned()), tx.now());
@@ -149,6 +151,13 @@ fn apply(
     if session.see_classes(frame.sightings.iter().map(|sighting| &sighting.cls)) {
         session.updated_at = tx.now();
         tx.put_session(at, &session)?;
+    }
+    if re_enrich {
+        // What the enricher said is of the picture before.
+        let is_new = |detection: &Detection| file.is_some() && shows(detection, merge.picture.as_deref());
+        for (detection, changed) in merge.detections.values_mut() {
+            detection.enriched &= !(*changed && is_new(detection));
+        }
     }
     for detection in merge.changed() {
         tx.put_detection(at, &frame.session, detection, file.as_ref())?;

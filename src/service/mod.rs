@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod beaten;
 pub mod catalogue;
+pub mod central;
 pub mod changes;
 pub mod export;
 pub mod frames;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub preroll: Duration,
     /// Whether a central database is configured.
     pub has_central_database: bool,
+    /// `[sync] re_enrich`: whether a better picture is to be looked at anew.
+    pub re_enrich: bool,
     /// `[frames] sidecar_delay_sec`.
     pub sidecar_delay: Duration,
 }
@@ -73,6 +76,8 @@ struct Inner {
     pairing: PairingState,
     /// Fires when the daemon stops, so that nobody goes on waiting.
     stopping: watch::Sender<bool>,
+    /// How the sync is, where there is one.
+    central: watch::Sender<Option<central::Central>>,
 }
 
 /// Why a use case did not succeed. Nothing was changed.
@@ -150,6 +155,7 @@ impl Service {
                 store: watch::Sender::new(None),
                 pairing: PairingState::default(),
                 stopping: watch::Sender::new(false),
+                central: watch::Sender::new(None),
             }),
         }
     }

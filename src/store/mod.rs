@@ -13,6 +13,7 @@ mod index;
 mod journal;
 mod journaled;
 mod lock;
+mod patched;
 mod queue;
 mod record;
 mod repair;
