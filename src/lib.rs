@@ -8,3 +8,4 @@ pub mod media;
 pub mod runtime;
 pub mod service;
 pub mod store;
+pub mod sync;

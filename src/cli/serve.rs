@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Loaded, LogFormat};
+use crate::config::{Config, FrameDelivery, Loaded, LogFormat, OnDelete};
 use crate::http::{self, Api, Listener, Server};
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
@@ -14,6 +14,8 @@ use crate::runtime::telemetry::{self, Format};
 use crate::runtime::{limits, shutdown};
 use crate::service::{self, Service};
 use crate::store::Store;
+use crate::sync::address::{Address, Passwords};
+use crate::sync::{self, Sync};
 
 use super::offline;
 
@@ -50,6 +52,7 @@ pub fn run(loaded: &Loaded) -> Result<ExitCode, String> {
 
 async fn serve(loaded: &Loaded) -> Result<(), String> {
     let config = &loaded.config;
+    let synced = sync_settings(config)?;
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let (host, port) = (config.server.host.as_str(), config.server.port);
     // The port first: requests that come while the store is being opened wait for it.
@@ -80,6 +83,10 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
         env!("CARGO_PKG_VERSION")
     );
     let background = tokio::spawn(background(service.clone()));
+    let sync = match synced {
+        Some(settings) => Some(Sync::start(service.clone(), settings).map_err(|error| format!("The sync cannot be started: {error}."))?),
+        None => None,
+    };
 
     let mut stop = stop;
     // The sender lives as long as the process.
@@ -89,6 +96,9 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     ended.send_replace(true);
     let _ = serving.await;
     let _ = background.await;
+    if let Some(sync) = sync {
+        let _ = tokio::task::spawn_blocking(move || sync.join()).await;
+    }
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");
@@ -133,5 +143,44 @@ fn http_settings(config: &Config, max_connections: usize) -> http::Settings {
         max_frame_bytes: config.frames.max_bytes,
         cors_origins: config.server.cors_origins.clone(),
         hook_token: config.mediamtx.hook_token.clone(),
+    }
+}
+
+/// What the sync needs; none where there is none.
+fn sync_settings(config: &Config) -> Result<Option<sync::Settings>, String> {
+    let Some(address) = central_address(config)?.filter(|_| config.sync.enabled) else { return Ok(None) };
+    let settings = &config.sync;
+    Ok(Some(sync::Settings {
+        address,
+        gateway_id: settings.gateway_id.clone(),
+        touch_interval: settings.touch_interval,
+        pull_interval: settings.pull_interval,
+        sweep_interval: settings.sweep_interval,
+        deletes: settings.on_delete == OnDelete::Delete,
+        re_enrich: settings.re_enrich,
+        enrich_guard: settings.enrich_guard,
+        frames: match &settings.frames {
+            FrameDelivery::None => sync::FrameDelivery::None,
+            FrameDelivery::Shared(path) => sync::FrameDelivery::Shared(path.clone()),
+        },
+        window: settings.window.map(|window| (window.from, window.to)),
+        bytes_per_hour: settings.bytes_per_hour,
+    }))
+}
+
+/// The central database of `config`.
+///
+/// # Errors
+/// A sentence, where it is to be used and there is none that can be.
+pub fn central_address(config: &Config) -> Result<Option<Address>, String> {
+    let url = config.sync.url.as_ref().or(config.database.url.as_ref());
+    let Some(url) = url else {
+        let missing = "[sync] enabled = true needs an address: set [sync] url, or [database] url.";
+        return if config.sync.enabled { Err(missing.to_owned()) } else { Ok(None) };
+    };
+    match Address::parse(url, config.sync.ca_file.as_deref(), &Passwords::of_process()) {
+        Ok(address) => Ok(Some(address)),
+        Err(_) if !config.sync.enabled => Ok(None),
+        Err(error) => Err(format!("The central Postgres cannot be used: {error}.")),
     }
 }

@@ -6,6 +6,7 @@ pub mod frames;
 pub mod generations;
 pub mod layout;
 pub mod restoring;
+pub mod shared;
 pub mod sidecars;
 pub mod tape;
 pub mod tracks;

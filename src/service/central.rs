@@ -1,5 +1,8 @@
 //! What the sync with a central database asks of the store, and tells of itself.
 
+use std::io;
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -7,6 +10,7 @@ use crate::domain::detection::Detection;
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
+use crate::media::shared;
 use crate::store::{StoreError, Transaction, Urgency};
 
 use super::{Service, ServiceError};
@@ -69,6 +73,8 @@ pub struct Enrichment {
     pub attributes: Option<String>,
     /// Whether it was looked at.
     pub enriched: bool,
+    /// Whether no picture gets there: then "looked at" alone says nothing.
+    pub is_blind: bool,
 }
 
 /// A detection's attributes that were changed here: the detection and the number to forget them by.
@@ -180,7 +186,8 @@ fn take(tx: &mut Transaction<'_>, enrichment: &Enrichment) -> Result<bool, Store
     let Some(mut detection) = tx.detection(at, &enrichment.track)? else { return Ok(false) };
     // Looked at without a word: a row without a picture is marked so, that the enricher lets it be.
     let enriched = enrichment.enriched && enrichment.attributes.is_some();
-    let is_same = detection.enriched == enriched && is_same_json(detection.attributes.as_deref(), enrichment.attributes.as_deref());
+    let is_same = is_same_json(detection.attributes.as_deref(), enrichment.attributes.as_deref())
+        && (detection.enriched == enriched || enrichment.is_blind);
     // Of another picture: a better one is on its way there, or was.
     let is_of_another = detection.picture.as_ref().map(|picture| &picture.file) != enrichment.picture.as_ref();
     if is_same || is_of_another || tx.is_patched(at, &enrichment.track)? {
@@ -197,4 +204,9 @@ fn take(tx: &mut Transaction<'_>, enrichment: &Enrichment) -> Result<bool, Store
 pub fn is_same_json(one: Option<&str>, other: Option<&str>) -> bool {
     let value = |text: Option<&str>| text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     one == other || (one.is_some() == other.is_some() && value(one) == value(other) && value(one).is_some())
+}
+
+/// Deletes a copy of a frame in a shared folder; one that is gone is fine.
+pub fn delete_shared(shared: &Path, session: &str, file: &str) -> io::Result<()> {
+    shared::delete_copy(shared, session, file)
 }
