@@ -143,7 +143,7 @@ impl Puller {
         let last = client
             .query_one(
                 "SELECT max(session_id) FROM (SELECT session_id FROM session_store.owners WHERE gateway_id = $1 AND session_id > $2 \
-                 ORDER BY session_id LIMIT $3) AS some",
+                 ORDER BY session_id LIMIT $3) AS page",
                 &[&gateway, &from, &SWEEP_SESSIONS],
             )
             .await?;

@@ -1,0 +1,10 @@
+//! The sync with a central Postgres: a real one, never a mock.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compare;
+mod postgres;
+
+mod main_path;
