@@ -12,6 +12,7 @@ mod rebuild;
 mod repair;
 mod restore;
 mod serve;
+mod sync;
 mod verify;
 
 use std::path::PathBuf;
@@ -64,6 +65,12 @@ enum Command {
     /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
     /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
     Import(import::Arguments),
+    /// Look after the sync with the central Postgres.
+    ///
+    /// `status` asks the running daemon and the central database; `retry` has the daemon push again what was set aside; `rebuild`
+    /// has it compare everything from the beginning; `take-over` makes another gateway's sessions this one's, as after a restore,
+    /// which makes a new store. The daemon sees to it by itself, within seconds.
+    Sync(sync::Arguments),
     /// Compare the database with itself and with the frames folder. Changes nothing.
     ///
     /// Every index against the records and the records against every index, the change feed, and each frame by existence and
@@ -110,6 +117,7 @@ pub fn run() -> ExitCode {
             Ok(loaded) => verify::run(&arguments, &loaded),
             Err(mistakes) => verify::could_not_look(&mistakes.to_string()),
         },
+        Command::Sync(arguments) => with_config(loaded, |loaded| sync::run(&arguments, &loaded)),
         Command::Import(arguments) => with_config(loaded, |loaded| import::run(&arguments, &loaded)),
     }
 }

@@ -65,7 +65,8 @@ WITH input AS (
         b.url_frame AS old_url, w.url_frame AS new_url,
         CASE WHEN w.session_id IS NULL THEN b.attributes ELSE w.attributes END AS attributes,
         CASE WHEN w.session_id IS NULL THEN b.enriched ELSE w.enriched END AS enriched,
-        w.session_id IS NOT NULL AND b.url_frame IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced
+        w.session_id IS NOT NULL AND b.url_frame IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
+        b.enriched AND b.attributes IS NULL AS was_undelivered
     FROM input i LEFT JOIN before b USING (session_id, track_id) LEFT JOIN written w USING (session_id, track_id)
 ), diverging AS (
     INSERT INTO session_store.diverged (gateway_id, session_id, track_id)
@@ -77,7 +78,7 @@ WITH input AS (
 ), guarding AS (
     INSERT INTO session_store.guards (gateway_id, session_id, track_id, until)
     SELECT $1, session_id, track_id, now() + make_interval(secs => $18) FROM outcome
-    WHERE is_replaced AND $17 AND $18 > 0 AND NOT undelivered
+    WHERE is_replaced AND $17 AND $18 > 0 AND NOT undelivered AND NOT was_undelivered
     ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
 ), beating AS (
     INSERT INTO session_store.beaten_frames (gateway_id, url_frame)

@@ -3,6 +3,7 @@
 //! The reasons are in `docs/design/sync.md`.
 
 pub mod address;
+pub mod admin;
 mod bound;
 mod connection;
 mod detections;

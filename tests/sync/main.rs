@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chaos;
 mod compare;
 mod postgres;
+mod proxy;
 
 mod main_path;
