@@ -133,6 +133,7 @@ fn service_settings(config: &Config) -> service::Settings {
         has_central_database: config.database.url.is_some(),
         sidecar_delay: config.frames.sidecar_delay,
         re_enrich: config.sync.re_enrich,
+        syncs: config.sync.enabled,
     }
 }
 

@@ -75,6 +75,8 @@ impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::NotFound(sentence) => Self::new(StatusCode::NOT_FOUND, sentence),
+            ServiceError::Conflict(sentence) => Self::new(StatusCode::CONFLICT, sentence),
+            ServiceError::TooLarge(what, limit) => Self::too_large(what, limit),
             ServiceError::Busy => Self::busy(),
             ServiceError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "The disk is full; make room and send it again"),
             ServiceError::Restarted => Self::new(StatusCode::CONFLICT, "Feed restarted"),

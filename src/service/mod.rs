@@ -5,6 +5,7 @@ pub mod beaten;
 pub mod catalogue;
 pub mod central;
 pub mod changes;
+pub mod enrichment;
 pub mod export;
 pub mod frames;
 pub mod health;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub has_central_database: bool,
     /// `[sync] re_enrich`: whether a better picture is to be looked at anew.
     pub re_enrich: bool,
+    /// Whether there is a sync, which must know of attributes that are changed here.
+    pub syncs: bool,
     /// `[frames] sidecar_delay_sec`.
     pub sidecar_delay: Duration,
 }
@@ -85,6 +88,10 @@ struct Inner {
 pub enum ServiceError {
     /// What was asked for is not there; the sentence for the client.
     NotFound(&'static str),
+    /// What the client saw is not so any more; the sentence for it.
+    Conflict(&'static str),
+    /// What is too large, and the limit in bytes.
+    TooLarge(&'static str, usize),
     /// Come again.
     Busy,
     /// The disk is full.
@@ -100,7 +107,8 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(sentence) => f.write_str(sentence),
+            Self::NotFound(sentence) | Self::Conflict(sentence) => f.write_str(sentence),
+            Self::TooLarge(what, limit) => write!(f, "{what} would be larger than {limit} bytes"),
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),
