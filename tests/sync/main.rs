@@ -9,4 +9,6 @@ mod compare;
 mod postgres;
 mod proxy;
 
+mod gateways;
 mod main_path;
+mod tls;
