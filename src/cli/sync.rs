@@ -15,6 +15,9 @@ use super::{daemon, offline, serve};
 
 #[derive(Args)]
 pub struct Arguments {
+    /// The daemon's address [default: the configured host and port]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,7 +43,7 @@ enum Command {
 /// Does it.
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let address = serve::central_address(&loaded.config)?.ok_or("There is no central Postgres: set [sync] url.")?;
-    let health = health(loaded);
+    let health = health(arguments, loaded);
     let gateway = gateway(loaded, health.as_ref())?;
     match &arguments.command {
         Command::Status => status(&address, &gateway, health.as_ref()),
@@ -65,12 +68,13 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
 }
 
 /// What the running daemon says of itself.
-fn health(loaded: &Loaded) -> Option<Value> {
-    if !store::is_in_use(&loaded.config.database.path) {
+fn health(arguments: &Arguments, loaded: &Loaded) -> Option<Value> {
+    if arguments.url.is_none() && !store::is_in_use(&loaded.config.database.path) {
         return None;
     }
     let mut body = Vec::new();
-    let url = format!("{}/health", daemon::address(&loaded.config));
+    let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
+    let url = format!("{}/health", url.trim_end_matches('/'));
     client::get(&url, |chunk| {
         body.extend_from_slice(chunk);
         Ok(())

@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod import;
 pub mod ingest;
 mod line;
+pub mod migrate;
 pub mod pairing;
 pub mod rebuild;
 pub mod repair;

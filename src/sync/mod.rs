@@ -15,6 +15,7 @@ mod push;
 mod schema;
 mod sessions;
 mod set_aside;
+pub mod source;
 mod tls;
 mod touches;
 mod trouble;

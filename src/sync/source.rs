@@ -97,8 +97,8 @@ impl Source {
         take(rows.iter().map(line).collect())?;
         let (mut session, mut track) = (after.to_owned(), String::new());
         loop {
-            let found = self.client.query(DETECTION_LINES, &[&after, &to, &session, &track, &DETECTIONS]);
-            let found = self.runtime.block_on(found).map_err(failed)?;
+            let bounds: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&after, &to, &session, &track, &DETECTIONS];
+            let found = self.runtime.block_on(self.client.query(DETECTION_LINES, &bounds)).map_err(failed)?;
             let Some(last) = found.last() else { break };
             (session, track) = (last.get(0), last.get(1));
             let line = |row: &tokio_postgres::Row| Line {

@@ -8,7 +8,7 @@ use crate::compare::{become_equal, health, until_health};
 use crate::main_path::{config, sharing};
 use crate::postgres::{Db, Postgres, enrich};
 use crate::support::agent::{END, START, close, detection, ingest, jpeg, open, open_at};
-use crate::support::daemon::{Daemon, Home};
+use crate::support::daemon::{Daemon, Home, Ran};
 use crate::support::records::{at, colour, detection_line, session_line};
 use crate::support::until;
 
@@ -19,6 +19,10 @@ pub fn tables(postgres: &Postgres) -> Db {
         let db = postgres.db();
         db.try_rows("SELECT 1 FROM detections").ok().map(|_| db)
     })
+}
+
+fn sync(daemon: &Daemon, what: &str) -> Ran {
+    daemon.home().run(&["sync", "--url", &format!("http://{}", daemon.address), what], b"")
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_session_belongs_to_the_gateway_that_had_it_first_and_the_second_is_told() {
     assert_eq!(second.logs().iter().filter(|line| line.contains("belong to another gateway")).count(), 1);
     assert_eq!(db.one("SELECT path || cls FROM sessions JOIN detections USING (session_id)"), "cam-localcup");
     assert_eq!(db.count("sessions WHERE session_id = 'own'"), 1);
-    let ran = second.home().run(&["sync", "status"], b"");
+    let ran = sync(&second, "status");
     assert!(ran.stdout.contains("foreign") && ran.stdout.contains("first: 1 sessions"), "{}{}", ran.stdout, ran.stderr);
 }
 
@@ -122,11 +126,11 @@ fn a_row_that_the_database_refuses_is_set_aside_and_holds_up_no_other() {
     until("all the others", Duration::from_secs(10), || (db.count("detections WHERE cls = 'cup'") >= 38).then_some(()));
     close(&daemon, "b", END);
     until("what comes later", Duration::from_secs(10), || (db.count("sessions WHERE status = 'closed'") == 1).then_some(()));
-    let ran = daemon.home().run(&["sync", "status"], b"");
+    let ran = sync(&daemon, "status");
     assert!(ran.stdout.contains("session a, track 7") && ran.stdout.contains("someone"), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.code, Some(1));
     db.run("ALTER TABLE detections DROP CONSTRAINT someone");
-    assert_eq!(daemon.home().run(&["sync", "retry"], b"").code, Some(0));
+    assert_eq!(sync(&daemon, "retry").code, Some(0));
     until_health(&daemon, "the one that can be", |sync| sync["set_aside"] == 1);
     assert_eq!(db.count("detections WHERE cls = 'dog'"), 1);
 }
@@ -134,7 +138,7 @@ fn a_row_that_the_database_refuses_is_set_aside_and_holds_up_no_other() {
 #[test]
 fn a_better_frame_is_looked_at_anew_and_what_comes_too_soon_is_not_taken() {
     let postgres = Postgres::start(&[]);
-    let daemon = sharing(&postgres.url(), "enrich_guard_sec = 3");
+    let daemon = sharing(&postgres.url(), "enrich_guard_sec = 6");
     open(&daemon, "s");
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     let db = tables(&postgres);
@@ -150,11 +154,13 @@ fn a_better_frame_is_looked_at_anew_and_what_comes_too_soon_is_not_taken() {
     until("the beaten copy to go", Duration::from_secs(10), || (!file(&old).exists()).then_some(()));
     let begun = std::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(1500) {
-        let color = detection(&daemon, "s", "1")["attributes"]["color"]["name"].clone();
-        assert_eq!(color, "azul", "too soon");
+        assert_eq!(detection(&daemon, "s", "1")["attributes"]["color"]["name"], "azul", "too soon");
         std::thread::sleep(Duration::from_millis(100));
     }
-    until("the third look", Duration::from_secs(15), || (enrich(&db, 9, "rojo") == 1).then_some(()));
+    until("the third look", Duration::from_secs(15), || {
+        assert_eq!(daemon.get("/sessions?color=gris").json()["sessions"], json!([]));
+        (enrich(&db, 9, "rojo") == 1).then_some(())
+    });
     until("its colour", Duration::from_secs(10), || {
         (detection(&daemon, "s", "1")["attributes"]["color"]["name"] == "rojo").then_some(())
     });

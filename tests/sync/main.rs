@@ -10,5 +10,6 @@ mod postgres;
 mod proxy;
 
 mod gateways;
+mod import;
 mod main_path;
 mod tls;

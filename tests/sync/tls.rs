@@ -73,13 +73,13 @@ fn the_password_may_lie_beside_the_address() {
     let postgres = Postgres::start(&[]);
     let url = format!("postgres://{USER}@127.0.0.1:{}/postgres", postgres.port);
     let home = Home::new(&config(&url, ""));
-    let daemon = Daemon::on_with(home, &[("PGPASSWORD", PASSWORD.as_ref())]);
+    let daemon = Daemon::on_with(home, &[("PGPASSWORD", std::ffi::OsStr::new(PASSWORD))]);
     open(&daemon, "s");
     become_equal(&daemon, &tables(&postgres), Duration::from_secs(20));
     let home = daemon.stop();
     std::fs::write(home.dir().join("postgres-password"), format!("{PASSWORD}\n")).expect("written");
     let dir = home.dir().to_owned();
-    let daemon = Daemon::on_with(home, &[("CREDENTIALS_DIRECTORY", dir.as_ref())]);
+    let daemon = Daemon::on_with(home, &[("CREDENTIALS_DIRECTORY", dir.as_os_str())]);
     open(&daemon, "t");
     become_equal(&daemon, &tables(&postgres), Duration::from_secs(20));
 }
