@@ -71,7 +71,12 @@ fn main() {
     db.run(&format!("COPY detections FROM '{}'", at("detections")));
     let copying = begun.elapsed();
     let rate = |time: Duration| rows as f64 / time.as_secs_f64();
-    println!("{rows} detections: sync {:.0} a second, COPY {:.0} a second, ratio {:.2}", rate(pushing), rate(copying), rate(pushing) / rate(copying));
+    println!(
+        "{rows} detections: sync {:.0} a second, COPY {:.0} a second, ratio {:.2}",
+        rate(pushing),
+        rate(copying),
+        rate(pushing) / rate(copying)
+    );
     println!("the daemon's memory at its highest: {rss}; live changes behind: at most {behind:.1?}");
 }
 

@@ -48,7 +48,13 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     done
 }
 
-fn work(arguments: &Arguments, database: &Path, address: &Address, store: &Store, frames: &FramesFolder) -> Result<ExitCode, String> {
+fn work(
+    arguments: &Arguments,
+    database: &Path,
+    address: &Address,
+    store: &Store,
+    frames: &FramesFolder,
+) -> Result<ExitCode, String> {
     let source = Source::open(address)?;
     let mut is_well = true;
     if !arguments.only_verify {

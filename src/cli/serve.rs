@@ -84,7 +84,9 @@ async fn serve(loaded: &Loaded) -> Result<(), String> {
     );
     let background = tokio::spawn(background(service.clone()));
     let sync = match synced {
-        Some(settings) => Some(Sync::start(service.clone(), settings).map_err(|error| format!("The sync cannot be started: {error}."))?),
+        Some(settings) => {
+            Some(Sync::start(service.clone(), settings).map_err(|error| format!("The sync cannot be started: {error}."))?)
+        }
         None => None,
     };
 

@@ -71,7 +71,8 @@ impl Sync {
         let url = reader.optional_url(SECTION, "url");
         let ca_file = reader.optional_text(SECTION, "ca_file");
         let gateway_id = reader.optional_text(SECTION, "gateway_id");
-        let mut seconds = |name, default, range| Duration::from_secs(reader.integer(SECTION, name, default, range).unsigned_abs());
+        let mut seconds =
+            |name, default, range| Duration::from_secs(reader.integer(SECTION, name, default, range).unsigned_abs());
         let touch_interval = seconds("touch_interval_sec", 60, 0..=86_400);
         let pull_interval = seconds("pull_interval_sec", 5, 1..=86_400);
         let sweep_interval = seconds("sweep_interval_sec", 86_400, 60..=31_536_000);

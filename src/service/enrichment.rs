@@ -99,42 +99,40 @@ impl Service {
     ) -> Result<Detection, ServiceError> {
         let notes = self.inner.settings.syncs;
         let session = id.clone();
-        let patched = self
-            .write(move |tx| {
-                let Some((at, _)) = tx.session(&id)? else { return Ok(Err(ServiceError::NotFound(SESSION_NOT_FOUND))) };
-                let Some(mut detection) = tx.detection(at, &track)? else {
-                    return Ok(Err(ServiceError::NotFound("Detection not found")));
-                };
-                let is_same = match &seen {
-                    Seen::Anything => true,
-                    Seen::Capture(capture) => capture.to_millis() == detection.capture.to_millis(),
-                    Seen::Tag(seen) => *seen == tag(&detection),
-                    Seen::Nothing => false,
-                };
-                if !is_same {
-                    return Ok(Err(ServiceError::Conflict("The detection has a better sighting by now; look at that one")));
-                }
-                let before = detection.attributes.as_deref().and_then(|text| serde_json::from_str(text).ok());
-                let mut attributes = before.unwrap_or(Value::Null);
-                merge(&mut attributes, &Value::Object(patch.clone()));
-                let text = attributes.to_string();
-                if text.len() > MAX_ATTRIBUTES_BYTES {
-                    return Ok(Err(ServiceError::TooLarge("The detection's attributes", MAX_ATTRIBUTES_BYTES)));
-                }
-                if detection.enriched && detection.attributes.as_ref() == Some(&text) {
-                    return Ok(Ok(detection));
-                }
-                detection.attributes = Some(text);
-                detection.enriched = true;
-                detection.updated_at = tx.now();
-                tx.put_detection(at, &session, &detection, None)?;
-                if notes {
-                    tx.note_patched(at, &track)?;
-                }
-                Ok(Ok(detection))
-            })
-            .await?;
-        patched
+        self.write(move |tx| {
+            let Some((at, _)) = tx.session(&id)? else { return Ok(Err(ServiceError::NotFound(SESSION_NOT_FOUND))) };
+            let Some(mut detection) = tx.detection(at, &track)? else {
+                return Ok(Err(ServiceError::NotFound("Detection not found")));
+            };
+            let is_same = match &seen {
+                Seen::Anything => true,
+                Seen::Capture(capture) => capture.to_millis() == detection.capture.to_millis(),
+                Seen::Tag(seen) => *seen == tag(&detection),
+                Seen::Nothing => false,
+            };
+            if !is_same {
+                return Ok(Err(ServiceError::Conflict("The detection has a better sighting by now; look at that one")));
+            }
+            let before = detection.attributes.as_deref().and_then(|text| serde_json::from_str(text).ok());
+            let mut attributes = before.unwrap_or(Value::Null);
+            merge(&mut attributes, &Value::Object(patch.clone()));
+            let text = attributes.to_string();
+            if text.len() > MAX_ATTRIBUTES_BYTES {
+                return Ok(Err(ServiceError::TooLarge("The detection's attributes", MAX_ATTRIBUTES_BYTES)));
+            }
+            if detection.enriched && detection.attributes.as_ref() == Some(&text) {
+                return Ok(Ok(detection));
+            }
+            detection.attributes = Some(text);
+            detection.enriched = true;
+            detection.updated_at = tx.now();
+            tx.put_detection(at, &session, &detection, None)?;
+            if notes {
+                tx.note_patched(at, &track)?;
+            }
+            Ok(Ok(detection))
+        })
+        .await?
     }
 }
 

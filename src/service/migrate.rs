@@ -39,10 +39,17 @@ pub fn prepare_frames(store: &Store, frames: &FramesFolder) -> Result<(), String
     match frames.pairing(&store.identity().uuid) {
         Ok(Pairing::Paired) => Ok(()),
         Ok(Pairing::Foreign(_)) => Err(unusable(&"it belongs to another store")),
-        Ok(Pairing::Unmarked) if !is_empty() => Err(unusable(&"it holds files and is no store's: start the daemon once, or empty it")),
+        Ok(Pairing::Unmarked) if !is_empty() => {
+            Err(unusable(&"it holds files and is no store's: start the daemon once, or empty it"))
+        }
         Ok(Pairing::Unmarked) => {
             frames.pair(&store.identity().uuid).map_err(|error| unusable(&error))?;
-            store.write_blocking(|tx| tx.set_frames_paired()).map_err(|error| unusable(&error))
+            store
+                .write_blocking(|tx| {
+                    tx.set_frames_paired()?;
+                    Ok(())
+                })
+                .map_err(|error| unusable(&error))
         }
         Err(error) => Err(unusable(&error)),
     }
@@ -69,16 +76,11 @@ pub fn take_in(
             }
         };
         if let Entry::Detection(session, detection, _) = &mut entry {
-            match (from, url) {
-                (Some(from), Some(url)) => match fetch(frames, from, session, url) {
-                    Ok(file) => {
-                        if let Some(picture) = &mut detection.picture {
-                            picture.file = file;
-                        }
-                    }
-                    // The row is kept without it, as the import does.
-                    Err(reason) => refused.push(Refused { index, reason: format!("its frame is left out: {reason}") }),
-                },
+            let fetched = from.zip(url.as_ref()).map(|(from, url)| fetch(frames, from, session, url));
+            match (fetched, &mut detection.picture) {
+                (Some(Ok(file)), Some(picture)) => picture.file = file,
+                // The row is kept without it, as the import does.
+                (Some(Err(reason)), _) => refused.push(Refused { index, reason: format!("its frame is left out: {reason}") }),
                 _ => {}
             }
         }
@@ -87,7 +89,8 @@ pub fn take_in(
     let frames = frames.clone();
     let (done, early) = import::take_batch(store, &frames, batch).map_err(|error| error.to_string())?;
     let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    refused.extend(early.into_iter().map(|number| Refused { index: index(number), reason: "its session is not there".to_owned() }));
+    refused
+        .extend(early.into_iter().map(|number| Refused { index: index(number), reason: "its session is not there".to_owned() }));
     Ok((done, refused))
 }
 
@@ -109,7 +112,7 @@ fn fetch(frames: &FramesFolder, from: &Path, session: &SessionId, url: &str) -> 
     }
     let mut bytes = Vec::new();
     file.take(MAX_FRAME_BYTES).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    let jpeg = Jpeg::new("the frame", bytes.into()).map_err(|invalid| invalid.to_string())?;
+    let jpeg = Jpeg::new(below, bytes.into()).map_err(|invalid| invalid.to_string())?;
     let written = frames.write(session, name.as_str().to_owned(), jpeg.bytes());
     let mut written = written.map_err(|error| format!("{name} cannot be written: {error}"))?;
     written.may_be_named();
@@ -157,13 +160,8 @@ fn unlike_detection(id: &SessionId, ours: &Detection, theirs: &Detection, with_p
     let is_same = is_same_json(ours.attributes.as_deref(), theirs.attributes.as_deref())
         && number(&ours.bbox) == number(&theirs.bbox)
         && is_pictured
-        && Detection {
-            attributes: None,
-            bbox: String::new(),
-            picture: None,
-            updated_at: ours.updated_at,
-            ..ours.clone()
-        } == Detection { attributes: None, bbox: String::new(), picture: None, updated_at: ours.updated_at, ..theirs.clone() };
+        && Detection { attributes: None, bbox: String::new(), picture: None, updated_at: ours.updated_at, ..ours.clone() }
+            == Detection { attributes: None, bbox: String::new(), picture: None, updated_at: ours.updated_at, ..theirs.clone() };
     let which = || format!("detection {} of session {id}", ours.track.as_str());
     if is_same {
         None

@@ -57,7 +57,8 @@ impl Passwords {
     /// Those of this process.
     pub fn of_process() -> Self {
         let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").and_then(|dir| read(Path::new(&dir).join("postgres-password")));
+        let credential =
+            std::env::var_os("CREDENTIALS_DIRECTORY").and_then(|dir| read(Path::new(&dir).join("postgres-password")));
         let file = std::env::var_os("PGPASSFILE").map(PathBuf::from);
         let file = file.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".pgpass")));
         Self {
@@ -111,7 +112,11 @@ impl Address {
                 "dbname" => database = value.into_owned(),
                 "host" => names = value.split(',').map(ToOwned::to_owned).collect(),
                 "port" => {
-                    ports = value.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| "port must be a number".to_owned())?;
+                    ports = value
+                        .split(',')
+                        .map(str::parse)
+                        .collect::<Result<_, _>>()
+                        .map_err(|_| "port must be a number".to_owned())?;
                 }
                 "options" => drop(config.options(value.as_ref())),
                 "connect_timeout" => {

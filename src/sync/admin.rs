@@ -95,7 +95,8 @@ pub fn rebuild(address: &Address, gateway: &str) -> Result<bool, String> {
 pub fn take_over(address: &Address, gateway: &str, from: &str) -> Result<u64, String> {
     run(address, async |client| {
         let tx = client.transaction().await?;
-        let taken = tx.execute("UPDATE session_store.owners SET gateway_id = $1 WHERE gateway_id = $2", &[&gateway, &from]).await?;
+        let taken =
+            tx.execute("UPDATE session_store.owners SET gateway_id = $1 WHERE gateway_id = $2", &[&gateway, &from]).await?;
         tx.execute("UPDATE session_store.gateways SET place = -1, swept_at = NULL WHERE gateway_id = $1", &[&gateway]).await?;
         tx.commit().await?;
         Ok(taken)

@@ -1,7 +1,7 @@
 //! Pictures on their way to the central enricher. It draws into the file that it opens, so each detection gets one of its own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -91,7 +91,8 @@ impl Frames {
             let mut gone = Vec::new();
             for url in urls {
                 // What is not a copy of ours stays.
-                let ours = url.strip_prefix("/frames/").and_then(|rest| rest.split_once('/')).filter(|(_, file)| file.contains(MARK));
+                let ours =
+                    url.strip_prefix("/frames/").and_then(|rest| rest.split_once('/')).filter(|(_, file)| file.contains(MARK));
                 let done = ours.map_or(Ok(()), |(session, file)| crate::service::central::delete_shared(&shared, session, file));
                 match done {
                     Ok(()) => gone.push(url),
@@ -104,6 +105,6 @@ impl Frames {
     }
 }
 
-fn unusable(shared: &PathBuf, error: &io::Error) -> Trouble {
+fn unusable(shared: &Path, error: &io::Error) -> Trouble {
     Trouble::Away(format!("the shared folder {} cannot be used: {error}", shared.display()))
 }

@@ -15,7 +15,14 @@ pub struct Place {
 
 /// Reads the place of `gateway`, or makes it. It is 0 where the feed is another one than was read before, or frames get there
 /// in another way.
-pub async fn load(client: &mut Client, gateway: &str, uuid: &str, epoch: &str, head: u64, frames: &str) -> Result<Place, Trouble> {
+pub async fn load(
+    client: &mut Client,
+    gateway: &str,
+    uuid: &str,
+    epoch: &str,
+    head: u64,
+    frames: &str,
+) -> Result<Place, Trouble> {
     let tx = client.transaction().await?;
     let row = tx
         .query_opt(
@@ -59,6 +66,12 @@ pub async fn load(client: &mut Client, gateway: &str, uuid: &str, epoch: &str, h
 }
 
 impl Place {
+    /// Looks whether the place is still where it was.
+    pub async fn check(&self, client: &Client) -> Result<(), Trouble> {
+        let row = client.query_opt("SELECT place FROM session_store.gateways WHERE gateway_id = $1", &[&self.gateway]).await?;
+        if row.is_some_and(|row| row.get::<_, i64>(0) == self.committed) { Ok(()) } else { Err(Trouble::Moved) }
+    }
+
     /// Moves the place within the transaction that made it true.
     pub async fn advance(&self, tx: &Transaction<'_>, to: i64) -> Result<(), Trouble> {
         let moved = tx

@@ -23,7 +23,8 @@ const PAGE: i64 = 500;
 /// Sessions of one step of a comparison of all.
 const SWEEP_SESSIONS: i64 = 500;
 /// A clock that is set back by a few seconds misses nothing.
-const ADVANCE: &str = "UPDATE session_store.gateways SET pulled_until = $2::timestamptz - interval '5 seconds' WHERE gateway_id = $1";
+const ADVANCE: &str =
+    "UPDATE session_store.gateways SET pulled_until = $2::timestamptz - interval '5 seconds' WHERE gateway_id = $1";
 /// What is not asked for any more.
 const FORGET_PUSHES: &str = "DELETE FROM session_store.pushes WHERE gateway_id = $1 AND at < $2::timestamptz - interval '1 hour'";
 /// Where no index leads by `updated_at`, a pull reads the whole table: it may take one twentieth of the time.

@@ -47,7 +47,7 @@ impl Batch {
 #[derive(Clone)]
 enum Item {
     Deleted(SessionId),
-    Session(Session),
+    Session(Box<Session>),
     Detection(Box<Row>),
 }
 
@@ -64,7 +64,7 @@ impl Item {
     fn text(&self) -> String {
         let text = match self {
             Self::Deleted(id) => Ok(id.to_string()),
-            Self::Session(session) => serde_json::to_string(&SessionJson(session, Form::Export)),
+            Self::Session(session) => serde_json::to_string(&SessionJson(session.as_ref(), Form::Export)),
             Self::Detection(row) => serde_json::to_string(&DetectionJson(&row.session, &row.detection, Form::Export, None)),
         };
         text.unwrap_or_default()
@@ -87,6 +87,8 @@ pub struct Pusher<'c> {
     owned: HashMap<SessionId, bool>,
     /// How many rows are set aside.
     set_aside: u64,
+    /// What was set aside of the rows that are being written.
+    refused: HashSet<Key>,
     /// The notes of changed attributes that belong to the rows that are being written.
     patched: Vec<Patched>,
 }
@@ -104,7 +106,20 @@ impl<'c> Pusher<'c> {
         let detections = detections::Statements::prepare(client).await?;
         let sessions = sessions::Statements::prepare(client).await?;
         let set_aside = set_aside::count(client, &place.gateway).await?;
-        let new = Self { client, service, frames, how, deletes, place, sessions, detections, owned: HashMap::new(), set_aside, patched: Vec::new() };
+        let new = Self {
+            client,
+            service,
+            frames,
+            how,
+            deletes,
+            place,
+            sessions,
+            detections,
+            owned: HashMap::new(),
+            set_aside,
+            refused: HashSet::new(),
+            patched: Vec::new(),
+        };
         new.report_set_aside();
         Ok(new)
     }
@@ -141,6 +156,7 @@ impl<'c> Pusher<'c> {
             self.owned.clear();
         }
         let items = self.items(batch, limit).await?;
+        self.refused.clear();
         match self.write(&items, to, foreign).await {
             Err(Trouble::Row(_)) => self.isolate(items.clone(), to, foreign).await?,
             Err(Trouble::Orphan(_)) => {
@@ -158,7 +174,7 @@ impl<'c> Pusher<'c> {
         for item in &items {
             if let Item::Detection(row) = item {
                 touches.pushed(&row.session, &row.detection);
-                if row.is_patched {
+                if row.is_patched && !self.refused.contains(&item.key()) {
                     patched.push((row.session.clone(), row.detection.track.clone()));
                 }
             }
@@ -186,7 +202,7 @@ impl<'c> Pusher<'c> {
             .collect();
         let mut delivered = self.frames.deliver(pictures).await?.into_iter();
         let mut items: Vec<Item> = batch.deleted.into_iter().map(Item::Deleted).collect();
-        items.extend(batch.sessions.into_iter().map(Item::Session));
+        items.extend(batch.sessions.into_iter().map(Box::new).map(Item::Session));
         for (session, detection) in batch.detections {
             let file = detection.picture.as_ref().map(|picture| picture.file.as_str());
             let is_undelivered = match file {
@@ -224,7 +240,7 @@ impl<'c> Pusher<'c> {
         let found = self.service.sessions_called(needed.clone()).await?;
         let known: HashSet<SessionId> = found.iter().map(|session| session.id.clone()).collect();
         let gone: HashSet<SessionId> = needed.into_iter().filter(|id| !known.contains(id)).collect();
-        let mut all: Vec<Item> = found.into_iter().map(Item::Session).collect();
+        let mut all: Vec<Item> = found.into_iter().map(Box::new).map(Item::Session).collect();
         all.extend(items.into_iter().filter(|item| !matches!(item, Item::Detection(row) if gone.contains(&row.session))));
         Ok(all)
     }
@@ -310,6 +326,7 @@ impl<'c> Pusher<'c> {
                     let key = item.key();
                     tracing::warn!(error, session = %key.session, "the central database refuses a row; it is set aside");
                     set_aside::put(self.client, &self.place.gateway, &key, &error, &item.text()).await?;
+                    self.refused.insert(key);
                     self.set_aside += 1;
                     self.report_set_aside();
                 }

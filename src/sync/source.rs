@@ -88,7 +88,11 @@ impl Source {
     ///
     /// # Errors
     /// A sentence, also what `take` says.
-    pub fn page(&self, after: &str, take: &mut dyn FnMut(Vec<Line>) -> Result<(), String>) -> Result<Option<(String, u64)>, String> {
+    pub fn page(
+        &self,
+        after: &str,
+        take: &mut dyn FnMut(Vec<Line>) -> Result<(), String>,
+    ) -> Result<Option<(String, u64)>, String> {
         let failed = |error: tokio_postgres::Error| unusable(&self.shown, &error.into());
         let rows = self.runtime.block_on(self.client.query(SESSION_LINES, &[&after, &SESSIONS])).map_err(failed)?;
         let Some(last) = rows.last() else { return Ok(None) };

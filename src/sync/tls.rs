@@ -20,7 +20,8 @@ pub fn connector(address: &Address) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
     let roots = match &address.ca_file {
         Some(file) if matches!(address.trust, Trust::Authority | Trust::Host) => {
-            let unreadable = |error: &dyn std::fmt::Display| format!("the certificates in {} cannot be read: {error}", file.display());
+            let unreadable =
+                |error: &dyn std::fmt::Display| format!("the certificates in {} cannot be read: {error}", file.display());
             let mut roots = RootCertStore::empty();
             for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
                 let certificate = certificate.map_err(|error| unreadable(&error))?;
@@ -70,11 +71,9 @@ impl ServerCertVerifier for Verifier {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The name is looked at last: all else was right.
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
-                if !self.looks_at_host =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.looks_at_host => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

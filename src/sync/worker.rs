@@ -81,10 +81,6 @@ impl Worker {
             self.wait_for_link().await;
             let begun = Instant::now();
             let Err(trouble) = self.connected().await else { continue };
-            if matches!(trouble, Trouble::Moved) {
-                tracing::warn!("{trouble}: reading it again");
-                wait = FIRST_WAIT;
-            }
             if begun.elapsed() >= GOOD_FOR {
                 wait = FIRST_WAIT;
             }
@@ -100,7 +96,11 @@ impl Worker {
     async fn tell(&mut self, trouble: &Trouble) {
         let text = trouble.to_string();
         if self.told.is_none() {
-            tracing::warn!(server = self.settings.address.shown, "the central database cannot be used: {text}; trying on");
+            let server = &self.settings.address.shown;
+            match trouble {
+                Trouble::Moved => tracing::warn!(server, "{text}: going on from there"),
+                _ => tracing::warn!(server, "the central database cannot be used: {text}; trying on"),
+            }
         }
         self.told = Some(text.clone());
         self.report_lag(None).await;
@@ -161,6 +161,11 @@ impl Worker {
         let pusher =
             Pusher::new(&mut client, self.service.clone(), self.frames.clone(), how, self.settings.deletes, place).await?;
         self.puller.begin_anew();
+        if committed == 0 {
+            // All are claimed anew.
+            self.foreign.clear();
+            self.service.report_central(|central| central.foreign_sessions = 0);
+        }
         let mut connected = Connected {
             touches: Touches::new(self.settings.touch_interval),
             // What is there now is the backlog; what comes from now on does not wait for it.
@@ -314,6 +319,7 @@ impl Connected<'_> {
             return Ok(());
         }
         self.retry = Instant::now() + RETRY_EVERY;
+        self.pusher.place.check(self.pusher.client).await?;
         let keys = set_aside::to_retry(self.pusher.client, &self.gateway, 1000).await?;
         if keys.is_empty() {
             return Ok(());

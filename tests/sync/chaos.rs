@@ -1,8 +1,9 @@
 //! All that can happen to the way there and to what is there, while the gateway goes on; in the end both sides are equal.
 //! `SYNC_CHAOS_ROUNDS` says how many rounds (6), `SYNC_CHAOS_SEED` which ones.
 
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::compare::become_equal;
@@ -29,14 +30,18 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+fn connect(address: &Mutex<SocketAddr>) -> Option<Client> {
+    let address = *address.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(TcpStream::connect(address).ok()?);
+    Some(Client::connect(address))
+}
+
 /// Posts frames until told to stop. Whether one was taken makes no difference: equality is asked of what the gateway has.
-fn agent(address: std::net::SocketAddr, stop: Arc<AtomicBool>, seed: u64) -> std::thread::JoinHandle<u64> {
+fn agent(address: Arc<Mutex<SocketAddr>>, stop: Arc<AtomicBool>, seed: u64) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut random = Random(seed | 1);
         let mut posted = 0;
-        let Ok(stream) = std::net::TcpStream::connect(address) else { return 0 };
-        drop(stream);
-        let mut client = Client::connect(address);
+        let mut client = connect(&address);
         while !stop.load(Ordering::SeqCst) {
             let id = format!("s{}", random.below(40));
             let request = match random.below(12) {
@@ -47,15 +52,17 @@ fn agent(address: std::net::SocketAddr, stop: Arc<AtomicBool>, seed: u64) -> std
                     let conf = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
                     let track = random.below(8).to_string();
                     let second = usize::try_from(random.below(60)).expect("small");
-                    let form = Multipart::new().field("meta", meta(&id, &at(second, 3), &[sighting(&track, "cup", conf)]).to_string());
+                    let form =
+                        Multipart::new().field("meta", meta(&id, &at(second, 3), &[sighting(&track, "cup", conf)]).to_string());
                     let form = if random.below(3) == 0 { form.frame(jpeg(1)) } else { form };
                     form.request()
                 }
             };
-            if client.try_send(&request).is_err() {
-                return posted;
+            // Killed, and back under another address.
+            match client.as_mut().map(|client| client.try_send(&request)) {
+                Some(Ok(_)) => posted += 1,
+                _ => client = connect(&address),
             }
-            posted += 1;
             std::thread::sleep(Duration::from_millis(2));
         }
         posted
@@ -77,11 +84,16 @@ fn after_any_outage_both_sides_are_equal() {
         &format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 1\non_delete = \"delete\"", shared.display()),
     ));
     let mut daemon = Daemon::on(home);
+    let address = Arc::new(Mutex::new(daemon.address));
     let mut saved = false;
     for round in 0..rounds {
         let stop = Arc::new(AtomicBool::new(false));
-        let posting = agent(daemon.address, Arc::clone(&stop), seed + round * 7919);
+        let posting = agent(Arc::clone(&address), Arc::clone(&stop), seed + round * 7919);
         let begun = Instant::now();
+        let restart = |daemon: &mut Daemon| {
+            daemon.restart();
+            *address.lock().unwrap_or_else(PoisonError::into_inner) = daemon.address;
+        };
         let what = if round < 9 { round } else { random.below(9) };
         match what {
             0 => {
@@ -95,7 +107,7 @@ fn after_any_outage_both_sides_are_equal() {
                 std::thread::sleep(pause / 2);
                 postgres.up();
             }
-            2 => daemon.restart(),
+            2 => restart(&mut daemon),
             3 => {
                 postgres.stop();
                 std::thread::sleep(pause);
@@ -140,7 +152,7 @@ fn after_any_outage_both_sides_are_equal() {
             }
             _ => {
                 proxy.cut_after(1 + random.below(5000));
-                daemon.restart();
+                restart(&mut daemon);
                 postgres.kill9();
                 postgres.up();
             }

@@ -14,7 +14,8 @@ type Rows = BTreeMap<(String, String), Vec<Option<String>>>;
 const SESSIONS: &str = "SELECT session_id, '', device_id, path, status, utc(start_ts), utc(end_ts), postroll_sec, reason, utc(media_connect_ts),
     utc(media_start_ts), utc(media_end_ts), recommended_start_offset_ms, to_json(configured_classes), to_json(detected_classes), utc(created_at)
     FROM sessions";
-const DETECTIONS: &str = "SELECT session_id, track_id, cls, conf, bbox, first, last, capture, ingest, created, attributes, enriched, url FROM
+const DETECTIONS: &str =
+    "SELECT session_id, track_id, cls, conf, bbox, first, last, capture, ingest, created, attributes, enriched, url FROM
     (SELECT session_id, track_id, cls, conf, bbox, utc(first_ts) AS first, utc(last_ts) AS last, utc(capture_ts) AS capture,
      utc(ingest_ts) AS ingest, utc(created_at) AS created, attributes, (enriched AND attributes IS NOT NULL)::text AS enriched,
      regexp_replace(url_frame, '~[0-9a-f]+', '') AS url FROM detections) AS d";
@@ -68,13 +69,35 @@ pub fn gateway(daemon: &Daemon) -> (Rows, Rows) {
         let of = |record: &Value, names: &[&str]| names.iter().map(|name| text(&record[*name])).collect::<Vec<_>>();
         if let Some(session) = line.get("session") {
             let names = [
-                "device_id", "path", "status", "start_ts", "end_ts", "postroll_sec", "reason", "media_connect_ts", "media_start_ts",
-                "media_end_ts", "recommended_start_offset_ms", "configured_classes", "detected_classes", "created_at",
+                "device_id",
+                "path",
+                "status",
+                "start_ts",
+                "end_ts",
+                "postroll_sec",
+                "reason",
+                "media_connect_ts",
+                "media_start_ts",
+                "media_end_ts",
+                "recommended_start_offset_ms",
+                "configured_classes",
+                "detected_classes",
+                "created_at",
             ];
             sessions.insert((text(&session["session_id"]).unwrap(), String::new()), of(session, &names));
         } else if let Some(one) = line.get("detection") {
             let names = [
-                "cls", "conf", "bbox", "first_ts", "last_ts", "capture_ts", "ingest_ts", "created_at", "attributes", "enriched", "url_frame",
+                "cls",
+                "conf",
+                "bbox",
+                "first_ts",
+                "last_ts",
+                "capture_ts",
+                "ingest_ts",
+                "created_at",
+                "attributes",
+                "enriched",
+                "url_frame",
             ];
             detections.insert((text(&one["session_id"]).unwrap(), text(&one["track_id"]).unwrap()), of(one, &names));
         }

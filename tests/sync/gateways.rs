@@ -239,3 +239,26 @@ fn a_deleted_session_goes_where_that_is_asked_for() {
     ingest(&daemon, "kept", &[("1", "cup", 0.5)], START, None).is(200);
     become_equal(&daemon, &db, Duration::from_secs(10));
 }
+
+#[test]
+fn a_rebuild_compares_everything_and_a_restored_gateway_takes_its_sessions_over() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), "gateway_id = \"old\""));
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], START, None).is(200);
+    let db = tables(&postgres);
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    db.run("DELETE FROM detections; UPDATE sessions SET path = 'spoiled'");
+    assert_eq!(sync(&daemon, "rebuild").code, Some(0));
+    become_equal(&daemon, &db, Duration::from_secs(30));
+    let home = daemon.stop();
+    home.configure(&config(&postgres.url(), "gateway_id = \"new\""));
+    let daemon = Daemon::on(home);
+    until_health(&daemon, "to be told", |sync| sync["foreign_sessions"] == 1);
+    let url = format!("http://{}", daemon.address);
+    let ran = daemon.home().run(&["sync", "--url", &url, "take-over", "old"], b"");
+    assert!(ran.stdout.starts_with("1 sessions of old"), "{}{}", ran.stdout, ran.stderr);
+    close(&daemon, "s", END);
+    become_equal(&daemon, &db, Duration::from_secs(30));
+    until_health(&daemon, "all well", |sync| sync["foreign_sessions"] == 0);
+}

@@ -56,7 +56,9 @@ fn what_is_seen_gets_there_and_a_colour_comes_back_and_works_with_postgres_stopp
         assert_eq!(std::fs::read(&file).expect("the enricher opens it"), jpeg(1));
     }
     assert_eq!(enrich(&db, 10, "Azul oscuro"), 3);
-    until("the colour", Duration::from_secs(10), || (daemon.get("/sessions?color=azul").json()["sessions"].as_array()?.len() == 2).then_some(()));
+    until("the colour", Duration::from_secs(10), || {
+        (daemon.get("/sessions?color=azul").json()["sessions"].as_array()?.len() == 2).then_some(())
+    });
     become_equal(&daemon, &db, Duration::from_secs(10));
     let feed = daemon.get("/changes?since=0").json();
     assert!(feed["changes"].as_array().unwrap().iter().any(|one| one["detection"]["enriched"] == true), "{feed}");
@@ -126,7 +128,9 @@ fn without_frames_the_enricher_is_given_nothing_to_fail_at() {
     home.configure(&config(&postgres.url(), &format!("frames = \"shared\"\nshared_path = \"{}\"", shared.display())));
     let daemon = Daemon::on(home);
     until("something to look at", Duration::from_secs(20), || (enrich(&db, 10, "rojo") == 1).then_some(()));
-    until("the colour", Duration::from_secs(10), || (daemon.get("/sessions?color=rojo").json()["sessions"].as_array()?.len() == 1).then_some(()));
+    until("the colour", Duration::from_secs(10), || {
+        (daemon.get("/sessions?color=rojo").json()["sessions"].as_array()?.len() == 1).then_some(())
+    });
     become_equal(&daemon, &db, Duration::from_secs(10));
     assert_eq!(health(&daemon)["set_aside"], 0);
 }

@@ -264,9 +264,8 @@ impl Db {
 
 /// What the enricher does, with its own words: it takes what is not enriched and writes a colour.
 pub fn enrich(db: &Db, limit: usize, color: &str) -> usize {
-    let found = db.rows(&format!(
-        "SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT {limit}"
-    ));
+    let found =
+        db.rows(&format!("SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT {limit}"));
     for row in &found {
         let (session, track) = (row[0].clone().unwrap_or_default(), row[1].clone().unwrap_or_default());
         db.run(&format!(

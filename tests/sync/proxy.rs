@@ -22,8 +22,7 @@ impl Proxy {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let shared =
-            Arc::new(Shared { target, open: AtomicBool::new(true), left: AtomicU64::new(0), streams: Mutex::default() });
+        let shared = Arc::new(Shared { target, open: AtomicBool::new(true), left: AtomicU64::new(0), streams: Mutex::default() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

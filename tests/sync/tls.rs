@@ -20,13 +20,66 @@ fn openssl(dir: &Path, args: &[&str]) {
 fn authority(dir: &Path, ca: &str, name: &str) {
     let (key, cert) = (format!("{ca}.key"), format!("{ca}.pem"));
     let subject = format!("/CN={ca}");
-    openssl(dir, &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
-        &subject, "-keyout", &key, "-out", &cert, "-addext", "basicConstraints=critical,CA:TRUE"]);
-    openssl(dir, &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=server", "-keyout",
-        "server.key", "-out", "server.csr"]);
+    openssl(
+        dir,
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            &subject,
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+        ],
+    );
+    openssl(
+        dir,
+        &[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=server",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+        ],
+    );
     std::fs::write(dir.join("names"), format!("subjectAltName={name}\nbasicConstraints=CA:FALSE\n")).expect("written");
-    openssl(dir, &["x509", "-req", "-in", "server.csr", "-CA", &cert, "-CAkey", &key, "-CAcreateserial", "-days", "30", "-extfile",
-        "names", "-out", "server.pem"]);
+    openssl(
+        dir,
+        &[
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-CA",
+            &cert,
+            "-CAkey",
+            &key,
+            "-CAcreateserial",
+            "-days",
+            "30",
+            "-extfile",
+            "names",
+            "-out",
+            "server.pem",
+        ],
+    );
 }
 
 #[test]
