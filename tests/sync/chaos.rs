@@ -80,7 +80,7 @@ fn after_any_outage_both_sides_are_equal() {
     let home = Home::new("");
     let shared = crate::main_path::shared(&home);
     home.configure(&config(
-        &postgres.url_at(proxy.port),
+        &Postgres::url_at(proxy.port),
         &format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 1\non_delete = \"delete\"", shared.display()),
     ));
     let mut daemon = Daemon::on(home);

@@ -90,7 +90,8 @@ fn frames_come_along_and_rows_that_break_a_rule_are_told_and_skipped() {
     db.run("UPDATE detections SET last_ts = 'infinity' WHERE session_id = 's3' AND track_id = '3'");
     let ran = home.run(&["import-postgres", &postgres.url(), "--frames", &old.display().to_string()], b"");
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    for said in ["session a/b: ", "session bc: start_ts", "detection 3 of session s3: last_ts", "broken", "secret.jpg leads out"]
+    for said in
+        ["session a/b: ", "session bc: start_ts", "detection 3 of session s3: last_ts", "s2/broken.jpg", "secret.jpg leads out"]
     {
         assert!(ran.stderr.contains(said), "{said} in {}", ran.stderr);
     }

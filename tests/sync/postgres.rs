@@ -1,5 +1,7 @@
 //! A real Postgres of the test's own: in a temporary folder, by an unprivileged user, on a loopback port.
 
+#![allow(dead_code, reason = "the benchmark uses a part of it")]
+
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -169,12 +171,12 @@ impl Postgres {
     }
 
     /// The address for the gateway; `port` of a proxy, perhaps.
-    pub fn url_at(&self, port: u16) -> String {
+    pub fn url_at(port: u16) -> String {
         format!("postgres://{USER}:{}@127.0.0.1:{port}/postgres?sslmode=disable", crate::support::agent::encode(PASSWORD))
     }
 
     pub fn url(&self) -> String {
-        self.url_at(self.port)
+        Self::url_at(self.port)
     }
 
     fn try_connect(&self) -> Result<Db, tokio_postgres::Error> {
