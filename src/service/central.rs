@@ -11,7 +11,7 @@ use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
 use crate::media::shared;
-use crate::store::{StoreError, Transaction, Urgency};
+use crate::store::{FeedPage, StoreError, Transaction, Urgency};
 
 use super::{Service, ServiceError};
 
@@ -100,6 +100,20 @@ impl Service {
     /// The feed's newest number.
     pub async fn feed_head(&self) -> Result<u64, ServiceError> {
         Ok(*self.store(Urgency::Urgent).await?.feed_head().borrow())
+    }
+
+    /// Whether a reader can go on behind `since`: nothing of what it missed is forgotten.
+    pub async fn has_feed_place(&self, since: u64) -> Result<bool, ServiceError> {
+        match self.read(move |snapshot| Ok(snapshot.changes(since, 1)?)).await {
+            Ok(_) => Ok(true),
+            Err(ServiceError::Restarted) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// At most `limit` entries of the feed behind `since`, for one who has what lies before.
+    pub async fn feed_page(&self, since: u64, limit: usize) -> Result<FeedPage, ServiceError> {
+        self.read(move |snapshot| Ok(snapshot.more_changes(since, limit)?)).await
     }
 
     /// The folder of frames.

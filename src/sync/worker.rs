@@ -148,7 +148,11 @@ impl Worker {
         schema::prepare(&mut client).await?;
         let head = self.service.feed_head().await?;
         let place = place::load(&mut client, &gateway, &uuid, &epoch, head, self.frames.word()).await?;
-        let committed = u64::try_from(place.committed).unwrap_or(0);
+        let mut committed = u64::try_from(place.committed).unwrap_or(0);
+        if !self.service.has_feed_place(committed).await? {
+            tracing::warn!("deletions were forgotten since the central database was last reached: all is compared anew");
+            committed = 0;
+        }
         {
             let gateway = gateway.clone();
             self.service.report_central(move |central| central.gateway_id = gateway);
@@ -289,7 +293,7 @@ impl Connected<'_> {
 
     /// A page of the feed behind `since`, up to `until`, without touches that may wait; and where to go on.
     async fn read(&mut self, worker: &Worker, since: u64, until: u64) -> Result<(Batch, u64), Trouble> {
-        let (_, page) = worker.service.changes(since, Some(self.epoch.clone()), PAGE, Duration::ZERO).await?;
+        let page = worker.service.feed_page(since, PAGE).await?;
         let mut batch = Batch::default();
         for (seq, change) in page.changes {
             if seq > until {

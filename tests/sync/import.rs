@@ -1,4 +1,4 @@
-//! An earlier service's Postgres is taken over. `SYNC_IMPORT_SESSIONS` says how many sessions it has (3000).
+//! An earlier service's Postgres is taken over. `SYNC_IMPORT_SESSIONS` says how many sessions it has (1500).
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn earlier(sessions: usize) -> Postgres {
 
 #[test]
 fn a_whole_catalogue_comes_over_though_killed_on_the_way_and_is_equal_row_by_row() {
-    let sessions = std::env::var("SYNC_IMPORT_SESSIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(3000);
+    let sessions = std::env::var("SYNC_IMPORT_SESSIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(1500);
     let postgres = earlier(sessions);
     let home = Home::new("");
     let url = postgres.url();
