@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::compare::become_equal;
 use crate::main_path::config;
-use crate::postgres::Postgres;
+use crate::postgres::{Db, Postgres};
 use crate::proxy::Proxy;
 use crate::support::agent::{jpeg, meta, opening, sighting};
 use crate::support::daemon::{Daemon, Home};
@@ -67,6 +67,27 @@ fn agent(address: Arc<Mutex<SocketAddr>>, stop: Arc<AtomicBool>, seed: u64) -> s
         }
         posted
     })
+}
+
+/// The enricher goes on as well, with a clock of its own.
+fn enrich_some(db: &Db) {
+    if db.try_rows("SELECT 1 FROM detections LIMIT 1").is_ok() {
+        drop(db.try_rows(
+            "UPDATE detections SET attributes = jsonb_build_object('color', jsonb_build_object('name', 'rojo ' || conf)), \
+             enriched = TRUE, updated_at = '1999-01-01' WHERE (session_id, track_id) IN \
+             (SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT 20)",
+        ));
+    }
+}
+
+/// The server changes its mind about writing, for a while.
+fn read_only(db: &Db, pause: Duration) {
+    db.run("ALTER SYSTEM SET default_transaction_read_only = on");
+    db.run("SELECT pg_reload_conf()");
+    std::thread::sleep(pause);
+    db.run("SET default_transaction_read_only = off");
+    db.run("ALTER SYSTEM RESET default_transaction_read_only");
+    db.run("SELECT pg_reload_conf()");
 }
 
 #[test]
@@ -136,15 +157,7 @@ fn after_any_outage_both_sides_are_equal() {
                 postgres.put_back("saved");
                 postgres.up();
             }
-            6 => {
-                let db = postgres.db();
-                db.run("ALTER SYSTEM SET default_transaction_read_only = on");
-                db.run("SELECT pg_reload_conf()");
-                std::thread::sleep(pause);
-                db.run("SET default_transaction_read_only = off");
-                db.run("ALTER SYSTEM RESET default_transaction_read_only");
-                db.run("SELECT pg_reload_conf()");
-            }
+            6 => read_only(&postgres.db(), pause),
             7 => {
                 proxy.close();
                 std::thread::sleep(pause);
@@ -157,15 +170,7 @@ fn after_any_outage_both_sides_are_equal() {
                 postgres.up();
             }
         }
-        // The enricher goes on as well.
-        let db = postgres.db();
-        if db.try_rows("SELECT 1 FROM detections LIMIT 1").is_ok() {
-            drop(db.try_rows(
-                "UPDATE detections SET attributes = jsonb_build_object('color', jsonb_build_object('name', 'rojo ' || conf)), \
-                 enriched = TRUE, updated_at = '1999-01-01' WHERE (session_id, track_id) IN \
-                 (SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT 20)",
-            ));
-        }
+        enrich_some(&postgres.db());
         std::thread::sleep(pause.saturating_sub(begun.elapsed()) + Duration::from_millis(200));
         stop.store(true, Ordering::SeqCst);
         let posted = posting.join().expect("the agent");
