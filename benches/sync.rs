@@ -22,8 +22,10 @@ use support::daemon::{Daemon, Home};
 use support::records::{detection_line, session_line};
 
 const PER_SESSION: u64 = 5;
+const INGESTS: u32 = 3000;
 
 fn main() {
+    without_postgres();
     let arguments: Vec<String> = std::env::args().collect();
     let detections: u64 = arguments
         .iter()
@@ -78,6 +80,41 @@ fn main() {
         rate(pushing) / rate(copying)
     );
     println!("the daemon's memory at its highest: {rss}; live changes behind: at most {behind:.1?}");
+}
+
+/// Ingests on two daemons in turn: one does not sync, the other's Postgres is gone.
+fn without_postgres() {
+    // A port of nobody.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
+    let gone = format!("[sync]\nenabled = true\nurl = \"postgres://u:p@127.0.0.1:{nobody}/d\"\n");
+    let daemons = [Daemon::with(""), Daemon::with(&gone)];
+    let picture = support::agent::jpeg(1);
+    let mut times = [Vec::new(), Vec::new()];
+    let mut clients = daemons.each_ref().map(Daemon::client);
+    for daemon in &daemons {
+        support::agent::open(daemon, "s");
+    }
+    for number in 0..INGESTS {
+        let sighting =
+            support::agent::sighting(&(number % 500).to_string(), "cup", 0.1 + f64::from(number) / f64::from(2 * INGESTS));
+        let form = support::http::Multipart::new()
+            .field("meta", support::agent::meta("s", &support::records::at(1, 0), &[sighting]).to_string());
+        let request = form.frame(&picture).request();
+        for (client, times) in clients.iter_mut().zip(&mut times) {
+            let begun = Instant::now();
+            client.send(&request).is(200);
+            times.push(begun.elapsed());
+        }
+    }
+    let [mut alone, mut syncing] = times;
+    alone.sort();
+    syncing.sort();
+    let at = |times: &[Duration], part: usize| times[times.len() * part / 100];
+    for part in [50, 99] {
+        let (alone, syncing) = (at(&alone, part), at(&syncing, part));
+        let ratio = syncing.as_secs_f64() / alone.as_secs_f64();
+        println!("ingest, {part}th percentile: {alone:.2?} without a sync, {syncing:.2?} with Postgres gone, ratio {ratio:.2}");
+    }
 }
 
 /// Opens sessions, and tells how long the slowest took to be central.
