@@ -9,3 +9,4 @@ pub mod recordings;
 pub mod runtime;
 pub mod service;
 pub mod store;
+pub mod sync;

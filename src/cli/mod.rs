@@ -8,12 +8,14 @@ mod guard;
 mod health;
 mod hook;
 mod import;
+mod import_postgres;
 mod offline;
 mod rebuild;
 mod reload;
 mod repair;
 mod restore;
 mod serve;
+mod sync;
 mod verify;
 mod watchdog;
 
@@ -75,6 +77,18 @@ enum Command {
     /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
     /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
     Import(import::Arguments),
+    /// Take in an earlier service's whole catalogue from its Postgres. The daemon must be stopped.
+    ///
+    /// It merges as `import` does, may be interrupted and run again, and goes on where it was. A row that breaks a rule is listed
+    /// with its reason and skipped. With --frames, the frame files that the rows name are copied into the frames folder. Exit
+    /// status: 0 all is stored (and, with --verify, equal), 1 something was left out or differs.
+    ImportPostgres(import_postgres::Arguments),
+    /// Look after the sync with the central Postgres.
+    ///
+    /// `status` asks the running daemon and the central database; `retry` has the daemon push again what was set aside; `rebuild`
+    /// has it compare everything from the beginning; `take-over` makes another gateway's sessions this one's, as after a restore,
+    /// which makes a new store. The daemon sees to it by itself, within seconds.
+    Sync(sync::Arguments),
     /// Compare the database with itself and with the frames folder. Changes nothing.
     ///
     /// Every index against the records and the records against every index, the change feed, and each frame by existence and
@@ -134,6 +148,8 @@ pub fn run() -> ExitCode {
             Err(mistakes) => verify::could_not_look(&mistakes.to_string()),
         },
         Command::Import(arguments) => with_config(loaded(), |loaded| import::run(&arguments, &loaded)),
+        Command::ImportPostgres(arguments) => with_config(loaded(), |loaded| import_postgres::run(&arguments, &loaded)),
+        Command::Sync(arguments) => with_config(loaded(), |loaded| sync::run(&arguments, &loaded)),
     }
 }
 

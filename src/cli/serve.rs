@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Loaded, LogFormat};
+use crate::config::{Config, FrameDelivery, Loaded, LogFormat, OnDelete};
 use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Probe, Server};
 use crate::media::frames::FramesFolder;
@@ -20,6 +20,8 @@ use crate::runtime::telemetry::{self, Format};
 use crate::runtime::{folders, limits, shutdown, systemd, zone};
 use crate::service::{self, Service};
 use crate::store::{Options, Store};
+use crate::sync::address::{Address, Passwords};
+use crate::sync::{self, Sync};
 
 use super::reload::Reloader;
 use super::{offline, watchdog};
@@ -67,6 +69,7 @@ pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<ExitCode, String> {
 
 async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>) -> Result<(), String> {
     let config = &loaded.config;
+    let synced = sync_settings(config)?;
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let hangups = signal(SignalKind::hangup()).map_err(|error| format!("Signals cannot be handled: {error}."))?;
     // The port first: requests that come while the store is being opened wait for it.
@@ -116,6 +119,12 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
         .name("recordings".to_owned())
         .spawn(move || Recordings::watch(watching, interval, runtime, ended_watching))
         .map_err(|error| format!("The watcher of recordings cannot be started: {error}."))?;
+    let sync = match synced {
+        Some(settings) => {
+            Some(Sync::start(service.clone(), settings).map_err(|error| format!("The sync cannot be started: {error}."))?)
+        }
+        None => None,
+    };
 
     let mut stop = stop;
     // The sender lives as long as the process.
@@ -133,6 +142,9 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
     let _ = background.await;
     // On a volume that hangs it may not come back; the store is closed in order all the same.
     let _ = tokio::time::timeout(WATCHER_ENDS_WITHIN, tokio::task::spawn_blocking(move || watcher.join())).await;
+    if let Some(sync) = sync {
+        let _ = tokio::task::spawn_blocking(move || sync.join()).await;
+    }
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     closed.map_err(|error| format!("The store was not closed in order: {error}."))?;
     tracing::info!("stopped");
@@ -244,6 +256,8 @@ pub fn service_settings(config: &Config, zone: Zone) -> service::Settings {
         playback_base_url: config.mediamtx.playback_base_url.clone(),
         extra: Duration::from_secs(config.playback.extra_seconds.unsigned_abs()),
         idle_close: config.sessions.idle_close,
+        re_enrich: config.sync.re_enrich,
+        syncs: config.sync.enabled,
     }
 }
 
@@ -255,5 +269,44 @@ pub fn http_settings(config: &Config, max_connections: usize) -> http::Settings 
         max_frame_bytes: config.frames.max_bytes,
         cors_origins: config.server.cors_origins.clone(),
         hook_token: config.mediamtx.hook_token.clone(),
+    }
+}
+
+/// What the sync needs; none where there is none.
+fn sync_settings(config: &Config) -> Result<Option<sync::Settings>, String> {
+    let Some(address) = central_address(config)?.filter(|_| config.sync.enabled) else { return Ok(None) };
+    let settings = &config.sync;
+    Ok(Some(sync::Settings {
+        address,
+        gateway_id: settings.gateway_id.clone(),
+        touch_interval: settings.touch_interval,
+        pull_interval: settings.pull_interval,
+        sweep_interval: settings.sweep_interval,
+        deletes: settings.on_delete == OnDelete::Delete,
+        re_enrich: settings.re_enrich,
+        enrich_guard: settings.enrich_guard,
+        frames: match &settings.frames {
+            FrameDelivery::None => sync::FrameDelivery::None,
+            FrameDelivery::Shared(path) => sync::FrameDelivery::Shared(path.clone()),
+        },
+        window: settings.window.map(|window| (window.from, window.to)),
+        bytes_per_hour: settings.bytes_per_hour,
+    }))
+}
+
+/// The central database of `config`.
+///
+/// # Errors
+/// A sentence, where it is to be used and there is none that can be.
+pub fn central_address(config: &Config) -> Result<Option<Address>, String> {
+    let url = config.sync.url.as_ref().or(config.database.url.as_ref());
+    let Some(url) = url else {
+        let missing = "[sync] enabled = true needs an address: set [sync] url, or [database] url.";
+        return if config.sync.enabled { Err(missing.to_owned()) } else { Ok(None) };
+    };
+    match Address::parse(url, config.sync.ca_file.as_deref(), &Passwords::of_process()) {
+        Ok(address) => Ok(Some(address)),
+        Err(_) if !config.sync.enabled => Ok(None),
+        Err(error) => Err(format!("The central Postgres cannot be used: {error}.")),
     }
 }

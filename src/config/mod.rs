@@ -10,6 +10,7 @@ mod playback;
 mod reader;
 mod server;
 mod sessions;
+mod sync;
 mod tracks;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use playback::Playback;
 pub use reader::Key;
 pub use server::{CorsOrigins, Server};
 pub use sessions::Sessions;
+pub use sync::{FrameDelivery, OnDelete, Sync, Window};
 pub use tracks::Tracks;
 
 use reader::Reader;
@@ -52,6 +54,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// The change feed.
     pub feed: Feed,
+    /// The sync with the central Postgres.
+    pub sync: Sync,
     /// The log.
     pub log: Log,
 }
@@ -115,6 +119,7 @@ impl Loaded {
             playback: Playback::read(&mut reader),
             sessions: Sessions::read(&mut reader),
             feed: Feed::read(&mut reader),
+            sync: Sync::read(&mut reader),
             log: Log::read(&mut reader),
         };
         let (keys, warnings) = reader.finish()?;

@@ -116,6 +116,43 @@ impl Reader {
         }
     }
 
+    /// Whether something is wanted.
+    pub fn yes_or_no(&mut self, section: &'static str, name: &'static str, default: bool) -> bool {
+        match self.take(section, name, Some(default.into()), "true or false") {
+            None => default,
+            Some(Value::Boolean(value)) => value,
+            Some(value) => {
+                self.wrong(section, name, &value, "true or false");
+                default
+            }
+        }
+    }
+
+    /// A text that need not be set, read by `read`.
+    pub fn optional_read<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        allowed: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let given = self.take(section, name, None, allowed)?;
+        let text = given.as_str().unwrap_or("?").to_owned();
+        if text.is_empty() {
+            return None;
+        }
+        let found = read(&text);
+        if found.is_none() {
+            self.wrong(section, name, &given, allowed);
+        }
+        found
+    }
+
+    /// Adds a mistake that only several keys together make.
+    pub fn mistake(&mut self, sentence: String) {
+        self.mistakes.push(sentence);
+    }
+
     /// A text that is not empty, or the default.
     pub fn text(&mut self, section: &'static str, name: &'static str, default: &str) -> String {
         self.checked_text(section, name, default, "a text that is not empty", |text| !text.is_empty())

@@ -61,6 +61,11 @@ impl TrackId {
         Ok(Self(text))
     }
 
+    /// Decodes and checks one raw segment of a URL's path.
+    pub fn from_url(field: &str, raw: &str) -> Result<Self, Invalid> {
+        Self::new(field, decode(field, raw)?)
+    }
+
     /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0

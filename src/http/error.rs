@@ -76,6 +76,8 @@ impl From<ServiceError> for ApiError {
         match error {
             ServiceError::NotFound(sentence) => Self::new(StatusCode::NOT_FOUND, sentence),
             ServiceError::TooMuch(sentence) => Self::bad(sentence),
+            ServiceError::Conflict(sentence) => Self::new(StatusCode::CONFLICT, sentence),
+            ServiceError::TooLarge(what, limit) => Self::too_large(what, limit),
             ServiceError::Busy => Self::busy(),
             ServiceError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "The disk is full; make room and send it again"),
             ServiceError::Restarted => Self::new(StatusCode::CONFLICT, "Feed restarted"),

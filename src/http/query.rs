@@ -98,6 +98,12 @@ impl<'a> Query<'a> {
         text.parse().map_err(|_| Invalid::field("since", "must be a whole number that an earlier answer gave as next, or 0"))
     }
 
+    /// `after` of an enricher.
+    pub fn after(&self) -> Result<u64, Invalid> {
+        let Some(text) = self.get("after") else { return Ok(0) };
+        text.parse().map_err(|_| Invalid::field("after", "must be a whole number that an earlier answer gave as next, or 0"))
+    }
+
     /// `epoch` of a reader of the feed; an empty one is none of ours.
     pub fn epoch(&self) -> Option<String> {
         self.0.iter().find(|(name, _)| name == "epoch").map(|(_, epoch)| epoch.as_ref().to_owned())

@@ -13,7 +13,7 @@ use crate::domain::hook::Kind;
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, backup, changes, frames, health, hooks, ingest, recordings, sessions, tracks, verify};
+use super::{Api, backup, changes, enrichment, frames, health, hooks, ingest, recordings, sessions, tracks, verify};
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
@@ -34,6 +34,8 @@ const TRACK_INDEX_JSON: Address = Address("/sessions/:id/tracks/index.json", "GE
 const TRACK_META: Address = Address("/sessions/:id/tracks/meta", "GET");
 const TRACK_META_JSON: Address = Address("/sessions/:id/tracks/meta.json", "GET");
 const TRACK_SEGMENT: Address = Address("/sessions/:id/tracks/:segment", "GET");
+const ATTRIBUTES: Address = Address("/sessions/:id/detections/:track/attributes", "PATCH");
+const PENDING: Address = Address("/enrichment/pending", "GET");
 const INGEST: Address = Address("/ingest", "POST");
 const DETECTIONS: Address = Address("/ingest/detections/:id", "GET");
 const FRAME: Address = Address("/frames/:id/:file", "GET");
@@ -47,7 +49,7 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 24] = [
+const ADDRESSES: [&Address; 26] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
@@ -61,6 +63,8 @@ const ADDRESSES: [&Address; 24] = [
     &TRACK_META,
     &TRACK_META_JSON,
     &TRACK_SEGMENT,
+    &ATTRIBUTES,
+    &PENDING,
     &INGEST,
     &DETECTIONS,
     &FRAME,
@@ -257,11 +261,30 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .unify()
         .or(feed)
         .unify()
+        .or(enrichment_routes(api))
+        .unify()
         .or(elsewhere())
         .unify()
         .recover(|rejection: Rejection| async move { Ok::<_, Infallible>(refusal(&rejection)) })
         .unify()
         .boxed()
+}
+
+fn enrichment_routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
+    let patching = Arc::clone(api);
+    let patch = at(&ATTRIBUTES).and(warp::header::headers_cloned()).and(json(api, anyone)).then(
+        move |values: Vec<String>, headers: HeaderMap, body: Result<Json, ApiError>| {
+            let api = Arc::clone(&patching);
+            async move {
+                let answer = match body {
+                    Ok(body) => enrichment::patch(&api, &values[0], &values[1], &headers, body).await,
+                    Err(error) => Err(error),
+                };
+                Carrier::from(answer)
+            }
+        },
+    );
+    get!(api, PENDING, |_values, query| enrichment::pending(&api, &query).await).or(patch).unify().boxed()
 }
 
 fn ingest_route(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {

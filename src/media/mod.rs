@@ -9,6 +9,7 @@ pub mod layout;
 pub mod mpegts;
 pub mod recordings;
 pub mod restoring;
+pub mod shared;
 pub mod sidecars;
 pub mod source;
 pub mod spool;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::media::disk;
 use crate::store::{StoreError, guarded};
 
+use super::central::Central;
 use super::recordings::Watching;
 use super::{Service, blocking};
 
@@ -47,6 +48,8 @@ pub struct Health {
     pub recordings: Option<Watching>,
     /// Whether a central database is configured: `available` or `not configured`.
     pub central_database: &'static str,
+    /// How the sync with it is; null where there is none.
+    pub sync: Option<Central>,
 }
 
 /// Free bytes of each folder's volume; null where it cannot be told.
@@ -75,6 +78,8 @@ impl Service {
             health.central_database = "available";
         }
         health.reasons.extend(inner.pairing.problem());
+        health.sync.clone_from(&inner.central.borrow());
+        health.reasons.extend(health.sync.iter().flat_map(Central::problems));
         let free = |path: &Path| disk::free_bytes(path).ok();
         health.free_bytes.frames = free(inner.frames.root());
         health.free_bytes.tracks = free(inner.tracks.root());
@@ -159,6 +164,7 @@ impl Health {
             segments: None,
             recordings: None,
             central_database: "not configured",
+            sync: None,
         }
     }
 }

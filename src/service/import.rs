@@ -9,7 +9,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::query::SessionKey;
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
-use crate::store::{FrameFile, Store, StoreError, Transaction};
+use crate::store::{FrameFile, Store, StoreError, Transaction, WriteError};
 
 use super::line::Entry;
 
@@ -40,7 +40,8 @@ pub struct Imported {
 }
 
 impl Imported {
-    fn add(&mut self, other: Self) {
+    /// Adds what another part did.
+    pub fn add(&mut self, other: Self) {
         self.lines += other.lines;
         self.sessions += other.sessions;
         self.detections += other.detections;
@@ -100,7 +101,7 @@ pub fn import(
     })
 }
 
-type Batch = Vec<(u64, Entry)>;
+pub(super) type Batch = Vec<(u64, Entry)>;
 
 /// Parses lines into batches and sends each with the bytes read so far.
 fn read_batches(mut input: impl BufRead, batches: &mpsc::SyncSender<Result<(Batch, u64), String>>) {
@@ -144,6 +145,16 @@ fn read_batches(mut input: impl BufRead, batches: &mpsc::SyncSender<Result<(Batc
             return;
         }
     }
+}
+
+/// Takes in entries in one commit; also says by their numbers which have no session.
+///
+/// # Errors
+/// When the store cannot; nothing is stored then.
+pub(super) fn take_batch(store: &Store, frames: &FramesFolder, batch: Batch) -> Result<(Imported, Vec<u64>), WriteError> {
+    let frames = frames.clone();
+    let (done, early) = store.write_blocking(move |tx| apply(tx, &frames, &batch))?;
+    Ok((done, early.into_iter().map(|(number, _)| number).collect()))
 }
 
 /// Applies a batch. Also returns the detections whose session has not come yet.

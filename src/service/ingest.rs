@@ -65,8 +65,8 @@ impl Service {
             Plan::Commit(frame, written) => (frame, written),
         };
         let file = written.as_ref().map(|(written, _)| (frame.session.clone(), written.name().to_owned()));
-        let preroll = self.preroll_micros();
-        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written, preroll)).await;
+        let (preroll, re_enrich) = (self.preroll_micros(), self.inner.settings.re_enrich);
+        let ingested = store.write_ingest(move |tx| apply(tx, &frame, &mut written, preroll, re_enrich)).await;
         if ingested.is_err()
             && let Some((session, file)) = file
         {
@@ -134,6 +134,7 @@ fn apply(
     frame: &Frame,
     written: &mut Option<(UnnamedFrame, FrameFile)>,
     preroll_micros: i64,
+    re_enrich: bool,
 ) -> Result<Option<Ingested>, StoreError> {
     let Some((at, mut session)) = tx.session(&frame.session)? else { return Ok(None) };
     let mut merge = Merge::new(frame, written.as_ref().map(|(written, _)| written.name().to_owned()), tx.now());
@@ -153,6 +154,13 @@ fn apply(
     if session.see_classes(frame.sightings.iter().map(|sighting| &sighting.cls)) {
         session.updated_at = tx.now();
         tx.put_session(at, &session)?;
+    }
+    if re_enrich {
+        // What the enricher said is of the picture before.
+        let is_new = |detection: &Detection| file.is_some() && shows(detection, merge.picture.as_deref());
+        for (detection, changed) in merge.detections.values_mut() {
+            detection.enriched &= !(*changed && is_new(detection));
+        }
     }
     for detection in merge.changed() {
         tx.put_detection(at, &frame.session, detection, file.as_ref())?;

@@ -4,7 +4,9 @@ mod activity;
 pub mod backup;
 pub mod beaten;
 pub mod catalogue;
+pub mod central;
 pub mod changes;
+pub mod enrichment;
 pub mod export;
 pub mod frames;
 pub mod health;
@@ -12,6 +14,7 @@ pub mod hooks;
 pub mod import;
 pub mod ingest;
 mod line;
+pub mod migrate;
 pub mod orphans;
 pub mod pairing;
 mod placing;
@@ -63,6 +66,10 @@ pub struct Settings {
     pub preroll: Duration,
     /// Whether a central database is configured.
     pub has_central_database: bool,
+    /// `[sync] re_enrich`: whether a better picture is to be looked at anew.
+    pub re_enrich: bool,
+    /// Whether there is a sync, which must know of attributes that are changed here.
+    pub syncs: bool,
     /// `[frames] sidecar_delay_sec`.
     pub sidecar_delay: Duration,
     /// `[mediamtx] record_path`.
@@ -100,6 +107,8 @@ struct Inner {
     recordings: RecordingsState,
     /// Fires when the daemon stops, so that nobody goes on waiting.
     stopping: watch::Sender<bool>,
+    /// How the sync is, where there is one.
+    central: watch::Sender<Option<central::Central>>,
 }
 
 /// Why a use case did not succeed. Nothing was changed.
@@ -109,6 +118,10 @@ pub enum ServiceError {
     NotFound(&'static str),
     /// More is asked for than one answer can hold; the sentence for the client.
     TooMuch(&'static str),
+    /// What the client saw is not so any more; the sentence for it.
+    Conflict(&'static str),
+    /// What is too large, and the limit in bytes.
+    TooLarge(&'static str, usize),
     /// Come again.
     Busy,
     /// The disk is full.
@@ -126,7 +139,8 @@ pub enum ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(sentence) | Self::TooMuch(sentence) => f.write_str(sentence),
+            Self::NotFound(sentence) | Self::TooMuch(sentence) | Self::Conflict(sentence) => f.write_str(sentence),
+            Self::TooLarge(what, limit) => write!(f, "{what} would be larger than {limit} bytes"),
             Self::Busy => f.write_str("too many requests wait"),
             Self::Full => f.write_str("the disk is full"),
             Self::Restarted => f.write_str("the feed was restarted"),
@@ -188,6 +202,7 @@ impl Service {
                 activity: Activity::default(),
                 recordings: RecordingsState::default(),
                 stopping: watch::Sender::new(false),
+                central: watch::Sender::new(None),
             }),
         }
     }

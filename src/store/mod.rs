@@ -14,6 +14,7 @@ mod index;
 mod journal;
 mod journaled;
 mod lock;
+mod patched;
 mod pulse;
 mod queue;
 mod record;

@@ -10,6 +10,7 @@ mod config;
 mod cors;
 mod detections;
 mod durability;
+mod enrichment;
 mod errors;
 mod frames;
 mod gone_clients;

@@ -1,0 +1,146 @@
+//! `[sync]`: the sync with the central Postgres.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Reader;
+
+/// What becomes of the central rows of a session that was deleted here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// They stay.
+    Keep,
+    /// They go as well.
+    Delete,
+}
+
+/// How the central enricher comes to the pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrameDelivery {
+    /// Not at all.
+    None,
+    /// By copies in this folder, which is the enricher's, or common storage.
+    Shared(PathBuf),
+}
+
+/// Minutes of the day, by local time, from the first up to the second; over midnight where the second is lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its first minute.
+    pub from: u16,
+    /// The first minute behind it.
+    pub to: u16,
+}
+
+/// The sync.
+#[derive(Debug, Clone)]
+pub struct Sync {
+    /// Whether there is any.
+    pub enabled: bool,
+    /// The central database, where it is not `[database] url`.
+    pub url: Option<String>,
+    /// The certificates that the server's must lead to.
+    pub ca_file: Option<PathBuf>,
+    /// This gateway's name there; the store's UUID where it is not set.
+    pub gateway_id: Option<String>,
+    /// How often the mere advance of a detection's times is pushed.
+    pub touch_interval: Duration,
+    /// How often is asked what came back.
+    pub pull_interval: Duration,
+    /// How often all rows are compared, beside those that changed.
+    pub sweep_interval: Duration,
+    /// What becomes of deleted sessions.
+    pub on_delete: OnDelete,
+    /// Whether a better picture is to be looked at anew.
+    pub re_enrich: bool,
+    /// Attributes that come so soon behind a better picture may be of the one before.
+    pub enrich_guard: Duration,
+    /// How pictures get there.
+    pub frames: FrameDelivery,
+    /// When the backlog may be pushed; always where it is not set.
+    pub window: Option<Window>,
+    /// The most bytes of rows and pictures in an hour; 0 for no limit.
+    pub bytes_per_hour: u64,
+}
+
+const SECTION: &str = "sync";
+
+impl Sync {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let enabled = reader.yes_or_no(SECTION, "enabled", false);
+        let url = reader.optional_url(SECTION, "url");
+        let ca_file = reader.optional_text(SECTION, "ca_file");
+        let gateway_id = reader.optional_text(SECTION, "gateway_id");
+        let mut seconds =
+            |name, default, range| Duration::from_secs(reader.integer(SECTION, name, default, range).unsigned_abs());
+        let touch_interval = seconds("touch_interval_sec", 60, 0..=86_400);
+        let pull_interval = seconds("pull_interval_sec", 5, 1..=86_400);
+        let sweep_interval = seconds("sweep_interval_sec", 86_400, 60..=31_536_000);
+        let enrich_guard = seconds("enrich_guard_sec", 60, 0..=86_400);
+        let re_enrich = reader.yes_or_no(SECTION, "re_enrich", true);
+        let on_delete = [("keep", OnDelete::Keep), ("delete", OnDelete::Delete)];
+        let on_delete = reader.word(SECTION, "on_delete", &on_delete, 0);
+        let is_shared = reader.word(SECTION, "frames", &[("none", false), ("shared", true)], 0);
+        let shared_path = reader.optional_text(SECTION, "shared_path");
+        let window = reader.optional_read(SECTION, "window", "two times of the day such as 01:00-05:00", Window::read);
+        let kb_per_hour = reader.integer(SECTION, "kb_per_hour", 0, 0..=1_000_000_000);
+        if gateway_id.as_ref().is_some_and(|id| id.len() > 255 || id.contains('\0')) {
+            reader.mistake("sync.gateway_id: must be at most 255 bytes without NUL".to_owned());
+        }
+        let frames = match (is_shared, shared_path) {
+            (false, _) => FrameDelivery::None,
+            (true, Some(path)) => FrameDelivery::Shared(PathBuf::from(path)),
+            (true, None) => {
+                reader.mistake("sync.frames = \"shared\": sync.shared_path must name the shared folder".to_owned());
+                FrameDelivery::None
+            }
+        };
+        Self {
+            enabled,
+            url,
+            ca_file: ca_file.map(PathBuf::from),
+            gateway_id,
+            touch_interval,
+            pull_interval,
+            sweep_interval,
+            on_delete,
+            re_enrich,
+            enrich_guard,
+            frames,
+            window,
+            bytes_per_hour: kb_per_hour.unsigned_abs() * 1000,
+        }
+    }
+}
+
+impl Window {
+    fn read(text: &str) -> Option<Self> {
+        let minute = |text: &str| {
+            let (hour, minute) = text.trim().split_once(':')?;
+            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+            (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+        };
+        let (from, to) = text.split_once('-')?;
+        let window = Self { from: minute(from)?, to: minute(to)? };
+        (window.from != window.to).then_some(window)
+    }
+
+    /// Whether `minute` of the day lies in it.
+    pub fn holds(self, minute: u16) -> bool {
+        if self.from < self.to { (self.from..self.to).contains(&minute) } else { minute >= self.from || minute < self.to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_may_reach_over_midnight() {
+        let night = Window::read("22:30-05:00").expect("a window");
+        assert!(night.holds(22 * 60 + 30) && night.holds(0) && !night.holds(5 * 60) && !night.holds(12 * 60));
+        for wrong in ["", "1-5", "25:00-05:00", "01:00", "01:00-01:00", "01:60-02:00"] {
+            assert_eq!(Window::read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Copies of frames in a folder that other services write to as well.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::ioctl_ficlone;
+use rustix::io::Errno;
+
+use crate::domain::ids::SessionId;
+
+use super::beneath::{self, Folder};
+use super::frames::FramesFolder;
+
+/// While a copy is written. No session can be called so.
+const TEMPORARY: &str = "\\copying";
+
+impl FramesFolder {
+    /// Puts a copy of a session's frame into `shared`, which must exist, as `name`: whole, durable, a clone where the file
+    /// system can. One that is there already stays as it is: the enricher may have drawn into it.
+    pub fn copy_to(&self, shared: &Path, session: &SessionId, file: &str, name: &str) -> io::Result<()> {
+        let root = Folder::root(shared).map_err(|error| io::Error::other(error.to_string()))?;
+        let folder = root.make_or_open(session.as_str())?;
+        if folder.length(name).is_ok() {
+            return Ok(());
+        }
+        let mut source = beneath::open(self.root(), &[session.as_str(), file])?;
+        let temporary = root.make_or_open(TEMPORARY)?;
+        // What a crash left.
+        let _ = temporary.delete(name);
+        let mut copy = temporary.create(name)?;
+        if let Err(error) = clone_or_copy(&mut source, &mut copy).and_then(|()| copy.sync_data()) {
+            let _ = temporary.delete(name);
+            return Err(error);
+        }
+        temporary.rename(name, &folder, name)?;
+        folder.sync()
+    }
+}
+
+/// Deletes a copy; one that is gone is fine.
+pub fn delete_copy(shared: &Path, session: &str, name: &str) -> io::Result<()> {
+    // The folder itself must be there: where it is not mounted, nothing is gone.
+    let root = Folder::root(shared)?;
+    match root.folder(session).and_then(|folder| folder.delete(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn clone_or_copy(source: &mut File, copy: &mut File) -> io::Result<()> {
+    match ioctl_ficlone(&*copy, &*source) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {
+            io::copy(source, copy).map(drop)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,197 @@
+//! Detections' rows.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Statement, Transaction};
+
+use crate::domain::detection::Detection;
+use crate::domain::ids::SessionId;
+
+use super::bound::Moment;
+use super::trouble::Trouble;
+
+/// Writes rows, and in the same statement finds out three things about them:
+/// - whose attributes are other than the gateway has (they come back with the next pull);
+/// - which got another picture (attributes that come now may still be of the one before);
+/// - which pictures no row names any more.
+///
+/// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17). A row that says "looked at" and
+/// has no attributes is one whose picture is not there yet. The best confidence only rises: a gateway that was restored from an
+/// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
+const UPSERT: &str = "
+WITH input AS (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+        $15::bool[], $16::bool[])
+    AS i(session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at, updated_at,
+         attributes, enriched, undelivered)
+), before AS MATERIALIZED (
+    SELECT d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
+    FROM input i JOIN detections d USING (session_id, track_id)
+), written AS (
+    INSERT INTO detections AS d (session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts,
+        created_at, updated_at, attributes, enriched)
+    SELECT session_id, track_id, cls, conf::numeric, bbox::jsonb, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at,
+        updated_at, CASE WHEN undelivered THEN NULL ELSE attributes::jsonb END, enriched OR undelivered
+    FROM input
+    ON CONFLICT (session_id, track_id) DO UPDATE SET
+        cls = CASE WHEN excluded.conf >= d.conf THEN excluded.cls ELSE d.cls END,
+        conf = greatest(excluded.conf, d.conf),
+        bbox = CASE WHEN excluded.conf >= d.conf THEN excluded.bbox ELSE d.bbox END,
+        url_frame = CASE WHEN excluded.conf >= d.conf THEN excluded.url_frame ELSE d.url_frame END,
+        first_ts = least(excluded.first_ts, d.first_ts),
+        last_ts = greatest(excluded.last_ts, d.last_ts),
+        capture_ts = CASE WHEN excluded.conf >= d.conf THEN excluded.capture_ts ELSE d.capture_ts END,
+        ingest_ts = CASE WHEN excluded.conf >= d.conf THEN excluded.ingest_ts ELSE d.ingest_ts END,
+        created_at = least(excluded.created_at, d.created_at),
+        updated_at = excluded.updated_at,
+        attributes = CASE
+            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN excluded.attributes
+            ELSE d.attributes END,
+        enriched = CASE
+            WHEN NOT excluded.enriched AND d.enriched AND d.attributes IS NULL THEN FALSE
+            WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
+                AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
+            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN TRUE
+            ELSE d.enriched END
+    WHERE (excluded.conf >= d.conf AND (d.cls, d.conf, d.bbox, d.url_frame, d.capture_ts, d.ingest_ts) IS DISTINCT FROM
+            (excluded.cls, excluded.conf, excluded.bbox, excluded.url_frame, excluded.capture_ts, excluded.ingest_ts))
+        OR excluded.first_ts < d.first_ts OR excluded.last_ts > d.last_ts OR excluded.created_at < d.created_at
+        OR (NOT excluded.enriched AND d.enriched AND d.attributes IS NULL)
+        OR (d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL)
+    RETURNING d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
+), outcome AS (
+    SELECT i.session_id, i.track_id, i.attributes::jsonb AS mine, i.enriched AS mine_enriched, i.undelivered,
+        b.url_frame AS old_url, w.url_frame AS new_url,
+        CASE WHEN w.session_id IS NULL THEN b.attributes ELSE w.attributes END AS attributes,
+        CASE WHEN w.session_id IS NULL THEN b.enriched ELSE w.enriched END AS enriched,
+        w.session_id IS NOT NULL AND b.url_frame IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
+        b.enriched AND b.attributes IS NULL AS was_undelivered
+    FROM input i LEFT JOIN before b USING (session_id, track_id) LEFT JOIN written w USING (session_id, track_id)
+), diverging AS (
+    INSERT INTO session_store.diverged (gateway_id, session_id, track_id)
+    SELECT $1, session_id, track_id FROM outcome
+    WHERE (attributes IS DISTINCT FROM mine AND NOT undelivered)
+        OR (enriched <> mine_enriched AND NOT undelivered)
+        OR (undelivered AND attributes IS NOT NULL AND attributes IS DISTINCT FROM mine)
+    ON CONFLICT DO NOTHING
+), guarding AS (
+    INSERT INTO session_store.guards (gateway_id, session_id, track_id, until)
+    SELECT $1, session_id, track_id, now() + make_interval(secs => $18) FROM outcome
+    WHERE is_replaced AND $17 AND $18 > 0 AND NOT undelivered AND NOT was_undelivered
+    ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
+), beating AS (
+    INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
+    SELECT $1, old_url FROM outcome WHERE is_replaced AND $19
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM written";
+
+/// Attributes that were changed at the gateway join those that are here. What comes of it goes back there.
+const PATCH: &str = "
+WITH input AS (SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) AS i(session_id, track_id, attributes)),
+patched AS (
+    UPDATE detections d SET attributes = coalesce(d.attributes, '{}') || i.attributes::jsonb, enriched = TRUE
+    FROM input i WHERE d.session_id = i.session_id AND d.track_id = i.track_id
+        AND (NOT d.enriched OR d.attributes IS NULL OR NOT d.attributes @> i.attributes::jsonb)
+)
+INSERT INTO session_store.diverged (gateway_id, session_id, track_id) SELECT $1, session_id, track_id FROM input
+ON CONFLICT DO NOTHING";
+
+/// A detection on its way.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its session.
+    pub session: SessionId,
+    /// Itself.
+    pub detection: Detection,
+    /// The central `url_frame`.
+    pub url_frame: Option<String>,
+    /// Whether the enricher cannot open its picture.
+    pub is_undelivered: bool,
+    /// Whether its attributes were changed here.
+    pub is_patched: bool,
+}
+
+impl Row {
+    /// About how many bytes it is on the wire.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.detection.cls, &self.detection.bbox];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        let options = [&self.detection.attributes, &self.url_frame];
+        let options: usize = options.iter().filter_map(|text| text.as_ref().map(String::len)).sum();
+        160 + self.session.as_str().len() + self.detection.track.as_str().len() + texts + options
+    }
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Whether a new picture is to be looked at anew.
+    pub re_enrich: bool,
+    /// How long attributes are not taken after that.
+    pub guard: Duration,
+    /// Whether pictures that are named no more are to be deleted.
+    pub deletes_pictures: bool,
+}
+
+/// Prepared on one connection.
+pub struct Statements {
+    upsert: Statement,
+    patch: Statement,
+}
+
+impl Statements {
+    /// Prepares them.
+    pub async fn prepare(client: &Client) -> Result<Self, Trouble> {
+        // Generic plans know nothing of how many rows come.
+        client.batch_execute("SET plan_cache_mode = force_custom_plan").await?;
+        Ok(Self { upsert: client.prepare(UPSERT).await?, patch: client.prepare(PATCH).await? })
+    }
+
+    /// Writes rows; says how many were new or other than before.
+    pub async fn write(&self, tx: &Transaction<'_>, gateway: &str, rows: &[&Row], how: How) -> Result<u64, Trouble> {
+        macro_rules! column {
+            ($of:expr) => {{
+                let of = $of;
+                rows.iter().map(|row| of(row)).collect::<Vec<_>>()
+            }};
+        }
+        let count = tx
+            .query_one(
+                &self.upsert,
+                &[
+                    &gateway,
+                    &column!(|row: &Row| row.session.as_str().to_owned()),
+                    &column!(|row: &Row| row.detection.track.as_str().to_owned()),
+                    &column!(|row: &Row| row.detection.cls.clone()),
+                    // The shortest text that is this number: NUMERIC keeps every digit of it.
+                    &column!(|row: &Row| row.detection.conf.to_string()),
+                    &column!(|row: &Row| row.detection.bbox.clone()),
+                    &column!(|row: &Row| row.url_frame.clone()),
+                    &column!(|row: &Row| Moment(row.detection.first)),
+                    &column!(|row: &Row| Moment(row.detection.last)),
+                    &column!(|row: &Row| Moment(row.detection.capture)),
+                    &column!(|row: &Row| Moment(row.detection.ingest)),
+                    &column!(|row: &Row| Moment(row.detection.created_at)),
+                    &column!(|row: &Row| Moment(row.detection.updated_at)),
+                    &column!(|row: &Row| row.detection.attributes.clone()),
+                    &column!(|row: &Row| row.detection.enriched),
+                    &column!(|row: &Row| row.is_undelivered && !row.detection.enriched),
+                    &how.re_enrich,
+                    &how.guard.as_secs_f64(),
+                    &how.deletes_pictures,
+                ],
+            )
+            .await?;
+        let patched: Vec<&&Row> = rows.iter().filter(|row| row.is_patched).collect();
+        if !patched.is_empty() {
+            let sessions: Vec<&str> = patched.iter().map(|row| row.session.as_str()).collect();
+            let tracks: Vec<&str> = patched.iter().map(|row| row.detection.track.as_str()).collect();
+            let attributes: Vec<&str> = patched.iter().map(|row| row.detection.attributes.as_deref().unwrap_or("{}")).collect();
+            tx.execute(&self.patch, &[&gateway, &sessions, &tracks, &attributes]).await?;
+        }
+        let count: i64 = count.get(0);
+        Ok(count.unsigned_abs())
+    }
+}

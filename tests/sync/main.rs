@@ -1,0 +1,15 @@
+//! The sync with a central Postgres: a real one, never a mock.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chaos;
+mod compare;
+mod postgres;
+mod proxy;
+
+mod gateways;
+mod import;
+mod main_path;
+mod tls;

@@ -1,0 +1,136 @@
+//! What the sync is for: rows get there, the enricher's words come back, no outage breaks it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::compare::{become_equal, difference, health, until_health};
+use crate::postgres::{Postgres, enrich};
+use crate::support::agent::{END, START, close, detection, ingest, jpeg, open, open_at};
+use crate::support::daemon::{Daemon, Home};
+use crate::support::records::at;
+use crate::support::until;
+
+/// A configuration that syncs with `url`, quickly; `more` belongs to the section.
+pub fn config(url: &str, more: &str) -> String {
+    let url = serde_json::to_string(url).expect("text");
+    format!("[sync]\nenabled = true\nurl = {url}\npull_interval_sec = 1\ntouch_interval_sec = 1\n{more}\n")
+}
+
+/// A shared folder for frames in the daemon's home.
+pub fn shared(home: &Home) -> std::path::PathBuf {
+    let path = home.dir().join("shared");
+    std::fs::create_dir_all(&path).expect("made");
+    path
+}
+
+/// A daemon that shares frames with the enricher.
+pub fn sharing(url: &str, more: &str) -> Daemon {
+    let home = Home::new("");
+    let shared = shared(&home);
+    home.configure(&config(url, &format!("frames = \"shared\"\nshared_path = \"{}\"\n{more}", shared.display())));
+    Daemon::on(home)
+}
+
+#[test]
+fn what_is_seen_gets_there_and_a_colour_comes_back_and_works_with_postgres_stopped() {
+    let mut postgres = Postgres::start(&[]);
+    let daemon = sharing(&postgres.url(), "enrich_guard_sec = 0");
+    open_at(&daemon, "a", "cam-1", START);
+    open(&daemon, "b");
+    ingest(&daemon, "a", &[("1", "person", 0.910_000_000_000_000_1), ("2", "cup", 0.3)], START, Some(&jpeg(1))).is(200);
+    ingest(&daemon, "b", &[("x", "cup", 0.1)], &at(0, 7), Some(&jpeg(2))).is(200);
+    close(&daemon, "b", END);
+    let db = until("the tables", Duration::from_secs(20), || {
+        let db = postgres.db();
+        db.try_rows("SELECT 1 FROM detections").ok().map(|_| db)
+    });
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    assert_eq!(db.one("SELECT conf FROM detections WHERE session_id = 'a' AND track_id = '1'"), "0.9100000000000001");
+    // Each has a picture of its own, so that one track's box spoils no other's colour.
+    let urls = db.rows("SELECT url_frame FROM detections WHERE session_id = 'a' ORDER BY track_id");
+    assert_ne!(urls[0], urls[1]);
+    let shared = daemon.dir().join("shared");
+    for url in urls.iter().map(|row| row[0].clone().unwrap()) {
+        let file = shared.join(url.strip_prefix("/frames/").unwrap());
+        assert_eq!(std::fs::read(&file).expect("the enricher opens it"), jpeg(1));
+    }
+    assert_eq!(enrich(&db, 10, "Azul oscuro"), 3);
+    until("the colour", Duration::from_secs(10), || {
+        (daemon.get("/sessions?color=azul").json()["sessions"].as_array()?.len() == 2).then_some(())
+    });
+    become_equal(&daemon, &db, Duration::from_secs(10));
+    let feed = daemon.get("/changes?since=0").json();
+    assert!(feed["changes"].as_array().unwrap().iter().any(|one| one["detection"]["enriched"] == true), "{feed}");
+    let updated = db.rows("SELECT updated_at FROM detections ORDER BY 1");
+    postgres.stop();
+    let found = daemon.get("/sessions?color=OSCURO").json();
+    assert_eq!(found["sessions"].as_array().unwrap().len(), 2, "{found}");
+    until_health(&daemon, "a word about it", |sync| sync["state"] == "unreachable" && !sync["last_error"].is_null());
+    // Offline is normal.
+    assert_eq!(daemon.get("/health").json()["status"], "ok");
+    let mut daemon = daemon;
+    daemon.restart();
+    ingest(&daemon, "a", &[("3", "dog", 0.5)], &at(0, 9), Some(&jpeg(3))).is(200);
+    postgres.up();
+    let db = postgres.db();
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    // What came from there is not pushed back.
+    let again = db.rows("SELECT updated_at FROM detections WHERE (session_id, track_id) <> ('a', '3') ORDER BY 1");
+    assert_eq!(again, updated);
+}
+
+#[test]
+fn postgres_is_killed_and_comes_back_and_one_that_was_restored_from_an_older_backup_is_caught_up() {
+    let mut postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), ""));
+    open(&daemon, "a");
+    let db = until("the tables", Duration::from_secs(20), || {
+        let db = postgres.db();
+        db.try_rows("SELECT 1 FROM detections").ok().map(|_| db)
+    });
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    drop(db);
+    postgres.stop();
+    postgres.save("last night");
+    postgres.up();
+    ingest(&daemon, "a", &[("1", "person", 0.5)], START, None).is(200);
+    become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+    postgres.kill9();
+    ingest(&daemon, "a", &[("2", "person", 0.5)], START, None).is(200);
+    close(&daemon, "a", END);
+    postgres.up();
+    become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+    postgres.stop();
+    postgres.put_back("last night");
+    postgres.up();
+    assert!(difference(&daemon, &postgres.db()).is_some());
+    open(&daemon, "b");
+    become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+}
+
+#[test]
+fn without_frames_the_enricher_is_given_nothing_to_fail_at() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), ""));
+    open(&daemon, "a");
+    ingest(&daemon, "a", &[("1", "person", 0.5)], START, Some(&jpeg(1))).is(200);
+    let db = until("the tables", Duration::from_secs(20), || {
+        let db = postgres.db();
+        db.try_rows("SELECT 1 FROM detections").ok().map(|_| db)
+    });
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    assert_eq!(enrich(&db, 10, "rojo"), 0);
+    assert_eq!(detection(&daemon, "a", "1")["enriched"], json!(false));
+    // A frame is delivered: now there is something to look at.
+    let home = daemon.stop();
+    let shared = shared(&home);
+    home.configure(&config(&postgres.url(), &format!("frames = \"shared\"\nshared_path = \"{}\"", shared.display())));
+    let daemon = Daemon::on(home);
+    until("something to look at", Duration::from_secs(20), || (enrich(&db, 10, "rojo") == 1).then_some(()));
+    until("the colour", Duration::from_secs(10), || {
+        (daemon.get("/sessions?color=rojo").json()["sessions"].as_array()?.len() == 1).then_some(())
+    });
+    become_equal(&daemon, &db, Duration::from_secs(10));
+    assert_eq!(health(&daemon)["set_aside"], 0);
+}
