@@ -12,7 +12,7 @@ const RULES: [(&str, &[&str]); 11] = [
     ("cli", &["http", "recordings", "sync", "service", "store", "media", "runtime", "config", "domain"]),
     // The feed's entries are shown as they are; the list of origins is the one setting that only HTTP understands.
     ("http", &["service", "domain", "store::Change", "config::CorsOrigins"]),
-    ("recordings", &["service", "media::recordings", "domain", "runtime"]),
+    ("recordings", &["service", "media::beneath", "media::recordings", "domain", "runtime"]),
     ("sync", &["service", "domain", "runtime", "store::Change"]),
     ("service", &["store", "media", "runtime", "domain"]),
     ("store", &["runtime", "domain"]),

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,6 +37,14 @@ impl Folder {
         }
     }
 
+    /// The folder at `parts` below the one at `root`.
+    ///
+    /// # Errors
+    /// As [`Folder::folder`].
+    pub fn below<'p>(root: &Path, parts: impl IntoIterator<Item = &'p str>) -> io::Result<Self> {
+        parts.into_iter().try_fold(Self::root(root)?, |folder, part| folder.folder(part))
+    }
+
     /// Makes the folder called `name` in this one.
     pub fn make(&self, name: &str) -> io::Result<()> {
         Ok(mkdirat(&*self.0, name, Mode::from_raw_mode(0o777))?)
@@ -59,6 +67,11 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Opens the regular file called `name` for reading; what is none, or a link, is as good as not there.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        open_at(&*self.0, name)
     }
 
     /// Makes the file called `name`, which must not be there.
@@ -136,10 +149,13 @@ pub fn open(root: &Path, parts: &[&str]) -> io::Result<File> {
     for part in folders {
         folder = openat(&folder, *part, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(not_there)?;
     }
+    open_at(&folder, file)
+}
+
+fn open_at(folder: impl AsFd, name: &str) -> io::Result<File> {
     // NONBLOCK: a planted FIFO must not hold the thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = openat(&folder, *file, flags, Mode::empty()).map_err(not_there)?;
-    let file = File::from(file);
+    let file = File::from(openat(folder, name, flags, Mode::empty()).map_err(not_there)?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use crate::domain::measured::{Measured, Unmeasurable};
 use crate::domain::record_path::Format;
 
+use super::beneath::{self, Folder};
 use super::fmp4::{self, Progress};
-use super::{beneath, mpegts};
+use super::mpegts;
 
 /// What tells whether a file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,18 +38,22 @@ pub fn facts(root: &Path, below: &str) -> io::Result<Facts> {
 }
 
 /// Reads a few kilobytes of the file `below` a recordings' root, and says what it is; one that is being written, from where
-/// the last look left `progress`. Links are not followed.
+/// the last look left `progress`. Links are not followed. Who has the file's `folder` open saves the way to it.
 ///
 /// # Errors
 /// Where it cannot be opened or read.
 pub fn measure(
     root: &Path,
     below: &str,
+    folder: Option<&Folder>,
     format: Format,
     progress: &mut Progress,
 ) -> io::Result<(Facts, Result<Measured, Unmeasurable>)> {
     let parts: Vec<&str> = below.split('/').collect();
-    let file: File = beneath::open(root, &parts)?;
+    let file: File = match (folder, parts.last()) {
+        (Some(folder), Some(name)) => folder.open(name)?,
+        _ => beneath::open(root, &parts)?,
+    };
     let facts = Facts::from(&file.metadata()?);
     let measured = match format {
         Format::Fmp4 => fmp4::measure_on(&file, facts.bytes, progress)?,

@@ -251,7 +251,7 @@ impl Recordings {
         let Some((root, below, named)) = self.place_of(path) else { return Ok(()) };
         let looked = {
             let ledger = self.service.ledger()?;
-            self.service.look_at(&ledger, &self.roots[root].pattern, &below, named, is_last)
+            self.service.look_at(&ledger, &self.roots[root].pattern, &below, None, named, is_last)
         };
         match looked {
             Ok(look) => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::record_path::Named;
 use crate::domain::segment::{Segment, State};
+use crate::media::beneath::Folder;
 use crate::media::recordings;
 use crate::service::ServiceError;
 use crate::service::recordings::Look;
@@ -14,7 +15,7 @@ use crate::service::recordings::Look;
 use super::{Recordings, Root};
 
 /// Files looked at with one view of the ledger, and segments recorded in one change.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 1000;
 
 /// A hook is late by so much at most: what it told of and is not there after that is gone.
 const LONG_AGO_MICROS: i64 = 3600 * 1_000_000;
@@ -77,6 +78,9 @@ impl Recordings {
                 self.watch.forget(&folder);
                 continue;
             };
+            let parts = self.below(root, &folder);
+            let open = parts
+                .and_then(|parts| Folder::below(&self.roots[root].path, parts.split('/').filter(|part| !part.is_empty())).ok());
             for entry in entries.flatten() {
                 if *self.stop.borrow() {
                     return Ok(Ok(()));
@@ -89,7 +93,7 @@ impl Recordings {
                     && let Some(below) = self.below(root, &path)
                     && let Some(named) = self.roots[root].pattern.read(&below)
                 {
-                    files.push(File { path, below, named });
+                    files.push(File { path, below, folder: open.clone(), named });
                 }
                 if files.len() == AT_ONCE {
                     self.look_at_files(root, &mut files, counts)?;
@@ -106,9 +110,9 @@ impl Recordings {
         // By name, and so mostly by time: neighbours settle what a name leaves open.
         files.sort_unstable_by(|one, other| one.below.cmp(&other.below));
         let ledger = self.service.ledger()?;
-        for File { path, below, named } in files.drain(..) {
+        for File { path, below, folder, named } in files.drain(..) {
             counts.files += 1;
-            match self.service.look_at(&ledger, &self.roots[root].pattern, &below, named, true) {
+            match self.service.look_at(&ledger, &self.roots[root].pattern, &below, folder.as_ref(), named, true) {
                 Ok(look) => {
                     counts.read += u64::from(!matches!(look, Look::Known(_)));
                     cut.extend(self.note(&path, &look));
@@ -191,6 +195,8 @@ impl Recordings {
 struct File {
     path: PathBuf,
     below: String,
+    /// The folder in which it lies.
+    folder: Option<Folder>,
     named: Named,
 }
 

@@ -17,6 +17,7 @@ use crate::domain::segment::{Segment, State};
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::LocalTime;
+use crate::media::beneath::Folder;
 use crate::media::fmp4::Progress;
 use crate::media::recordings::{self, Facts};
 use crate::store::Snapshot;
@@ -163,7 +164,7 @@ impl Service {
         })
     }
 
-    /// Looks at a file that lies `below` the root of `pattern`, whose name says `named`. One that is as the ledger knows it is
+    /// Looks at a file that lies `below` the root of `pattern`, whose name says `named`; in `folder`, where that is open. One that is as the ledger knows it is
     /// not opened. `is_last` says that no newer one of its path is known.
     ///
     /// # Errors
@@ -173,6 +174,7 @@ impl Service {
         ledger: &Snapshot,
         pattern: &RecordPath,
         below: &str,
+        folder: Option<&Folder>,
         named: Named,
         is_last: bool,
     ) -> Result<Look, ServiceError> {
@@ -189,7 +191,7 @@ impl Service {
             }
         }
         let mut progress = self.progress().remove(below).unwrap_or_default();
-        let (facts, measured) = match recordings::measure(pattern.root(), below, named.format, &mut progress) {
+        let (facts, measured) = match recordings::measure(pattern.root(), below, folder, named.format, &mut progress) {
             Ok(read) => read,
             Err(error) if gone(&error) => return Err(ServiceError::NotFound(GONE)),
             // Our lack, and no fact about the file.
@@ -356,10 +358,12 @@ impl Service {
     }
 
     fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
-        let segments = self.segments_now(snapshot, path, window)?;
+        let extra = i64::try_from(self.inner.settings.extra.as_micros()).unwrap_or(i64::MAX);
+        let wide = Window { from: window.from.plus_micros(-extra), to: window.to.plus_micros(extra) };
+        let mut segments = self.segments_now(snapshot, path, wide)?;
         let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
         // What lies beside the window tells why there is a gap at its ends.
-        let beside = [snapshot.segment_before(path, window.from)?, snapshot.segment_after(path, window.to)?];
+        let beside = [snapshot.segment_before(path, wide.from)?, snapshot.segment_after(path, wide.to)?];
         placed.extend(
             beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed),
         );
@@ -372,7 +376,8 @@ impl Service {
                 last.cause = Cause::NotYet;
             }
         }
-        let playable = self.playable(snapshot, path, &coverage)?;
+        let playable = playable(&segments, &coverage, wide, extra);
+        segments.retain(|segment| segment.start < window.to && reaches(segment, window.from));
         Ok(Recorded { path: path.to_owned(), window, coverage, segments, playable })
     }
 
@@ -390,7 +395,7 @@ impl Service {
                 *segment = now;
             }
         }
-        segments.retain(|segment| segment.end > window.from || segment.start >= window.from);
+        segments.retain(|segment| reaches(segment, window.from));
         segments.sort_by_key(|segment| segment.start);
         Ok(segments)
     }
@@ -400,33 +405,11 @@ impl Service {
         let _permit = self.inner.recordings.reads.0.try_acquire().ok()?;
         self.record_paths().iter().find_map(|pattern| {
             let named = pattern.read(&segment.file).filter(|named| named.path == segment.path)?;
-            match self.look_at(ledger, pattern, &segment.file, named, true) {
+            match self.look_at(ledger, pattern, &segment.file, None, named, true) {
                 Ok(Look::Read(segment) | Look::Known(segment)) => Some(segment),
                 _ => None,
             }
         })
-    }
-
-    /// The spans, each as much longer as is asked for beside what is wanted, but never into a gap.
-    fn playable(&self, snapshot: &Snapshot, path: &str, coverage: &Coverage) -> Result<Vec<Window>, ServiceError> {
-        let extra = i64::try_from(self.inner.settings.extra.as_micros()).unwrap_or(i64::MAX);
-        let mut playable: Vec<Window> = Vec::new();
-        for span in &coverage.spans {
-            let wide = Window { from: span.start.plus_micros(-extra), to: span.end.plus_micros(extra) };
-            let mut segments = self.segments_now(snapshot, path, wide)?;
-            // MediaMTX's playback server knows nothing of MPEG-TS.
-            segments.retain(|segment| {
-                !matches!(segment.state, State::Unreadable | State::Deleted)
-                    && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
-            });
-            let placed: Vec<Placed> = segments.iter().map(placed).collect();
-            for wider in cover(&placed, wide.from, wide.to).spans {
-                if wider.start < span.end && wider.end > span.start && playable.last().is_none_or(|last| last.to < wider.end) {
-                    playable.push(Window { from: wider.start, to: wider.end });
-                }
-            }
-        }
-        Ok(playable)
     }
 
     /// Reads the file that a hook names, where it lies below a recordings' root. The second value is its name there, as far
@@ -436,7 +419,7 @@ impl Service {
         for pattern in self.record_paths() {
             let Some((below, named)) = pattern.read_tail_of(told, path) else { continue };
             if let Ok(_permit) = self.inner.recordings.reads.0.try_acquire()
-                && let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &below, named, true)
+                && let Ok(Look::Read(segment) | Look::Known(segment)) = self.look_at(ledger, pattern, &below, None, named, true)
             {
                 return (Some(segment), Some(below));
             }
@@ -444,6 +427,32 @@ impl Service {
         }
         (None, name)
     }
+}
+
+/// Whether a segment ends behind `from`; one without a picture does where it begins there.
+fn reaches(segment: &Segment, from: Timestamp) -> bool {
+    segment.end > from || segment.start >= from
+}
+
+/// The spans, each by `extra` longer on both sides, but never into a gap; of segments that playback can serve.
+fn playable(segments: &[Segment], coverage: &Coverage, wide: Window, extra: i64) -> Vec<Window> {
+    // MediaMTX's playback server knows nothing of MPEG-TS.
+    let is_served = |segment: &&Segment| {
+        !matches!(segment.state, State::Unreadable | State::Deleted)
+            && Path::new(&segment.file).extension().is_none_or(|of| of != "ts")
+    };
+    let placed: Vec<Placed> = segments.iter().filter(is_served).map(placed).collect();
+    let mut playable: Vec<Window> = Vec::new();
+    for wider in cover(&placed, wide.from, wide.to).spans {
+        let mut within = coverage.spans.iter().filter(|span| wider.start < span.end && wider.end > span.start);
+        let Some(first) = within.next() else { continue };
+        let last = within.next_back().unwrap_or(first);
+        playable.push(Window {
+            from: wider.start.max(first.start.plus_micros(-extra)),
+            to: wider.end.min(last.end.plus_micros(extra)),
+        });
+    }
+    playable
 }
 
 fn at(nanos: i64) -> Timestamp {
