@@ -11,7 +11,7 @@ mod connection;
 pub mod content;
 mod cors;
 pub mod enrichment;
-mod error;
+pub mod error;
 mod frames;
 mod health;
 mod hooks;

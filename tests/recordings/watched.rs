@@ -140,10 +140,10 @@ fn a_session_that_begins_within_a_live_file_has_its_video() {
     within_2s("the first part", &daemon, |now| states(now) == ["live"]);
     while recorder.part() {}
     let begin = "2026-11-23T11:32:37.500000Z";
-    let recorded = recordings(&daemon, "cam-local", begin, "2026-11-23T11:32:39Z");
-    assert_eq!((states(&recorded), &recorded["covered_ms"]), (vec![json!("live")], &json!(1500)), "{recorded}");
-    assert_eq!(recorded["playback"][0]["start"], "2026-11-23T11:32:36.500000Z");
-    assert_eq!(recorded["playback"][0]["duration"], 3.5);
+    let middle = recordings(&daemon, "cam-local", begin, "2026-11-23T11:32:39Z");
+    assert_eq!((states(&middle), &middle["covered_ms"]), (vec![json!("live")], &json!(1500)), "{middle}");
+    assert_eq!(middle["playback"][0]["start"], "2026-11-23T11:32:36.500000Z");
+    assert_eq!(middle["playback"][0]["duration"], 3.5);
 }
 
 /// Two patterns may share a folder: the old one of a recorder and its new one. Only the first was watched.
