@@ -27,7 +27,9 @@ WITH input AS (
          attributes, enriched, undelivered)
 ), before AS MATERIALIZED (
     SELECT d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
-    FROM input i JOIN detections d USING (session_id, track_id)
+    -- One by one: a join would read the whole table as soon as that looks cheaper for the moment.
+    FROM input i CROSS JOIN LATERAL (
+        SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
 ), written AS (
     INSERT INTO detections AS d (session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts,
         created_at, updated_at, attributes, enriched)
@@ -152,32 +154,31 @@ impl Statements {
     /// Writes rows; says how many were new or other than before.
     pub async fn write(&self, tx: &Transaction<'_>, gateway: &str, rows: &[&Row], how: How) -> Result<u64, Trouble> {
         macro_rules! column {
-            ($of:expr) => {{
-                let of = $of;
-                rows.iter().map(|row| of(row)).collect::<Vec<_>>()
-            }};
+            ($row:ident => $value:expr) => {
+                rows.iter().map(|$row| $value).collect::<Vec<_>>()
+            };
         }
         let count = tx
             .query_one(
                 &self.upsert,
                 &[
                     &gateway,
-                    &column!(|row: &Row| row.session.as_str().to_owned()),
-                    &column!(|row: &Row| row.detection.track.as_str().to_owned()),
-                    &column!(|row: &Row| row.detection.cls.clone()),
+                    &column!(row => row.session.as_str()),
+                    &column!(row => row.detection.track.as_str()),
+                    &column!(row => row.detection.cls.as_str()),
                     // The shortest text that is this number: NUMERIC keeps every digit of it.
-                    &column!(|row: &Row| row.detection.conf.to_string()),
-                    &column!(|row: &Row| row.detection.bbox.clone()),
-                    &column!(|row: &Row| row.url_frame.clone()),
-                    &column!(|row: &Row| Moment(row.detection.first)),
-                    &column!(|row: &Row| Moment(row.detection.last)),
-                    &column!(|row: &Row| Moment(row.detection.capture)),
-                    &column!(|row: &Row| Moment(row.detection.ingest)),
-                    &column!(|row: &Row| Moment(row.detection.created_at)),
-                    &column!(|row: &Row| Moment(row.detection.updated_at)),
-                    &column!(|row: &Row| row.detection.attributes.clone()),
-                    &column!(|row: &Row| row.detection.enriched),
-                    &column!(|row: &Row| row.is_undelivered && !row.detection.enriched),
+                    &column!(row => row.detection.conf.to_string()),
+                    &column!(row => row.detection.bbox.as_str()),
+                    &column!(row => row.url_frame.as_deref()),
+                    &column!(row => Moment(row.detection.first)),
+                    &column!(row => Moment(row.detection.last)),
+                    &column!(row => Moment(row.detection.capture)),
+                    &column!(row => Moment(row.detection.ingest)),
+                    &column!(row => Moment(row.detection.created_at)),
+                    &column!(row => Moment(row.detection.updated_at)),
+                    &column!(row => row.detection.attributes.as_deref()),
+                    &column!(row => row.detection.enriched),
+                    &column!(row => row.is_undelivered && !row.detection.enriched),
                     &how.re_enrich,
                     &how.guard.as_secs_f64(),
                     &how.deletes_pictures,
