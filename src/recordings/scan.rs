@@ -15,7 +15,7 @@ use crate::service::recordings::Look;
 use super::{Recordings, Root};
 
 /// Files looked at with one view of the ledger, and segments recorded in one change.
-const AT_ONCE: usize = 1000;
+const AT_ONCE: usize = 400;
 
 /// A hook is late by so much at most: what it told of and is not there after that is gone.
 const LONG_AGO_MICROS: i64 = 3600 * 1_000_000;

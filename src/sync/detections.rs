@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement, Transaction};
 
 use crate::domain::detection::Detection;
@@ -27,7 +28,9 @@ WITH input AS (
          attributes, enriched, undelivered)
 ), before AS MATERIALIZED (
     SELECT d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
-    FROM input i JOIN detections d USING (session_id, track_id)
+    -- One by one: a join would read the whole table as soon as that looks cheaper for the moment.
+    FROM input i CROSS JOIN LATERAL (
+        SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
 ), written AS (
     INSERT INTO detections AS d (session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts,
         created_at, updated_at, attributes, enriched)
@@ -87,6 +90,18 @@ WITH input AS (
 )
 SELECT count(*) FROM written";
 
+/// New rows, which a backlog nearly always is: of those there is nothing to find out.
+const INSERT: &str = "
+INSERT INTO detections (session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts,
+    created_at, updated_at, attributes, enriched)
+SELECT session_id, track_id, cls, conf::numeric, bbox::jsonb, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at,
+    updated_at, CASE WHEN undelivered THEN NULL ELSE attributes::jsonb END, enriched OR undelivered
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
+    $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::bool[], $15::bool[])
+    AS i(session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at, updated_at,
+         attributes, enriched, undelivered)
+ON CONFLICT DO NOTHING";
+
 /// Attributes that were changed at the gateway join those that are here. What comes of it goes back there.
 const PATCH: &str = "
 WITH input AS (SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) AS i(session_id, track_id, attributes)),
@@ -97,6 +112,9 @@ patched AS (
 )
 INSERT INTO session_store.diverged (gateway_id, session_id, track_id) SELECT $1, session_id, track_id FROM input
 ON CONFLICT DO NOTHING";
+
+/// So many rows at once are a backlog's, and new.
+const BACKLOG: usize = 100;
 
 /// A detection on its way.
 #[derive(Debug, Clone)]
@@ -137,6 +155,7 @@ pub struct How {
 
 /// Prepared on one connection.
 pub struct Statements {
+    insert: Statement,
     upsert: Statement,
     patch: Statement,
 }
@@ -146,44 +165,62 @@ impl Statements {
     pub async fn prepare(client: &Client) -> Result<Self, Trouble> {
         // Generic plans know nothing of how many rows come.
         client.batch_execute("SET plan_cache_mode = force_custom_plan").await?;
-        Ok(Self { upsert: client.prepare(UPSERT).await?, patch: client.prepare(PATCH).await? })
+        Ok(Self {
+            insert: client.prepare(INSERT).await?,
+            upsert: client.prepare(UPSERT).await?,
+            patch: client.prepare(PATCH).await?,
+        })
     }
 
     /// Writes rows; says how many were new or other than before.
     pub async fn write(&self, tx: &Transaction<'_>, gateway: &str, rows: &[&Row], how: How) -> Result<u64, Trouble> {
         macro_rules! column {
-            ($of:expr) => {{
-                let of = $of;
-                rows.iter().map(|row| of(row)).collect::<Vec<_>>()
-            }};
+            ($row:ident => $value:expr) => {
+                rows.iter().map(|$row| $value).collect::<Vec<_>>()
+            };
         }
-        let count = tx
-            .query_one(
-                &self.upsert,
-                &[
-                    &gateway,
-                    &column!(|row: &Row| row.session.as_str().to_owned()),
-                    &column!(|row: &Row| row.detection.track.as_str().to_owned()),
-                    &column!(|row: &Row| row.detection.cls.clone()),
-                    // The shortest text that is this number: NUMERIC keeps every digit of it.
-                    &column!(|row: &Row| row.detection.conf.to_string()),
-                    &column!(|row: &Row| row.detection.bbox.clone()),
-                    &column!(|row: &Row| row.url_frame.clone()),
-                    &column!(|row: &Row| Moment(row.detection.first)),
-                    &column!(|row: &Row| Moment(row.detection.last)),
-                    &column!(|row: &Row| Moment(row.detection.capture)),
-                    &column!(|row: &Row| Moment(row.detection.ingest)),
-                    &column!(|row: &Row| Moment(row.detection.created_at)),
-                    &column!(|row: &Row| Moment(row.detection.updated_at)),
-                    &column!(|row: &Row| row.detection.attributes.clone()),
-                    &column!(|row: &Row| row.detection.enriched),
-                    &column!(|row: &Row| row.is_undelivered && !row.detection.enriched),
-                    &how.re_enrich,
-                    &how.guard.as_secs_f64(),
-                    &how.deletes_pictures,
-                ],
-            )
-            .await?;
+        let sessions = column!(row => row.session.as_str());
+        let tracks = column!(row => row.detection.track.as_str());
+        let classes = column!(row => row.detection.cls.as_str());
+        // The shortest text that is this number: NUMERIC keeps every digit of it.
+        let confs = column!(row => row.detection.conf.to_string());
+        let boxes = column!(row => row.detection.bbox.as_str());
+        let urls = column!(row => row.url_frame.as_deref());
+        let firsts = column!(row => Moment(row.detection.first));
+        let lasts = column!(row => Moment(row.detection.last));
+        let captures = column!(row => Moment(row.detection.capture));
+        let ingests = column!(row => Moment(row.detection.ingest));
+        let created = column!(row => Moment(row.detection.created_at));
+        let updated = column!(row => Moment(row.detection.updated_at));
+        let attributes = column!(row => row.detection.attributes.as_deref());
+        let enriched = column!(row => row.detection.enriched);
+        let undelivered = column!(row => row.is_undelivered && !row.detection.enriched);
+        let columns: [&(dyn ToSql + Sync); 15] = [
+            &sessions,
+            &tracks,
+            &classes,
+            &confs,
+            &boxes,
+            &urls,
+            &firsts,
+            &lasts,
+            &captures,
+            &ingests,
+            &created,
+            &updated,
+            &attributes,
+            &enriched,
+            &undelivered,
+        ];
+        // A few rows are changes, most often; they need not be sent twice.
+        let mut count = if rows.len() >= BACKLOG { tx.execute(&self.insert, &columns).await? } else { 0 };
+        if count < rows.len() as u64 {
+            let guard = how.guard.as_secs_f64();
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&gateway];
+            values.extend(columns);
+            values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.deletes_pictures]);
+            count += tx.query_one(&self.upsert, &values).await?.get::<_, i64>(0).unsigned_abs();
+        }
         let patched: Vec<&&Row> = rows.iter().filter(|row| row.is_patched).collect();
         if !patched.is_empty() {
             let sessions: Vec<&str> = patched.iter().map(|row| row.session.as_str()).collect();
@@ -191,7 +228,6 @@ impl Statements {
             let attributes: Vec<&str> = patched.iter().map(|row| row.detection.attributes.as_deref().unwrap_or("{}")).collect();
             tx.execute(&self.patch, &[&gateway, &sessions, &tracks, &attributes]).await?;
         }
-        let count: i64 = count.get(0);
-        Ok(count.unsigned_abs())
+        Ok(count)
     }
 }

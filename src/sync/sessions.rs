@@ -15,7 +15,7 @@ const CLAIM: &str = "
 INSERT INTO session_store.owners (session_id, gateway_id)
 SELECT i.session_id, $1
 FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS i(session_id, device_id, start_ts)
-LEFT JOIN sessions s USING (session_id)
+LEFT JOIN LATERAL (SELECT * FROM sessions s WHERE s.session_id = i.session_id LIMIT 1) AS s ON TRUE
 WHERE s.session_id IS NULL OR (s.device_id = i.device_id AND s.start_ts = i.start_ts)
 ON CONFLICT (session_id) DO NOTHING";
 
@@ -90,10 +90,9 @@ impl Statements {
     /// Writes rows.
     pub async fn write(&self, tx: &Transaction<'_>, sessions: &[&Session]) -> Result<u64, Trouble> {
         macro_rules! column {
-            ($of:expr) => {{
-                let of = $of;
-                sessions.iter().map(|session| of(session)).collect::<Vec<_>>()
-            }};
+            ($session:ident => $value:expr) => {
+                sessions.iter().map(|$session| $value).collect::<Vec<_>>()
+            };
         }
         let list = |classes: &[String]| serde_json::to_string(classes).map_err(|error| Trouble::Row(error.to_string()));
         let configured = sessions.iter().map(|session| list(&session.configured_classes)).collect::<Result<Vec<_>, _>>()?;
@@ -102,21 +101,21 @@ impl Statements {
             .execute(
                 &self.upsert,
                 &[
-                    &column!(|session: &Session| session.id.as_str().to_owned()),
-                    &column!(|session: &Session| session.device_id.clone()),
-                    &column!(|session: &Session| session.path.clone()),
-                    &column!(|session: &Session| Moment(session.start)),
-                    &column!(|session: &Session| session.end.map(|end| Moment(end.at))),
-                    &column!(|session: &Session| session.postroll_sec),
-                    &column!(|session: &Session| session.reason.clone()),
-                    &column!(|session: &Session| session.media_connect.map(Moment)),
-                    &column!(|session: &Session| session.media_start.map(Moment)),
-                    &column!(|session: &Session| session.media_end.map(Moment)),
-                    &column!(|session: &Session| session.recommended_start_offset_ms),
+                    &column!(session => session.id.as_str()),
+                    &column!(session => session.device_id.as_str()),
+                    &column!(session => session.path.as_str()),
+                    &column!(session => Moment(session.start)),
+                    &column!(session => session.end.map(|end| Moment(end.at))),
+                    &column!(session => session.postroll_sec),
+                    &column!(session => session.reason.as_deref()),
+                    &column!(session => session.media_connect.map(Moment)),
+                    &column!(session => session.media_start.map(Moment)),
+                    &column!(session => session.media_end.map(Moment)),
+                    &column!(session => session.recommended_start_offset_ms),
                     &configured,
                     &detected,
-                    &column!(|session: &Session| Moment(session.created_at)),
-                    &column!(|session: &Session| Moment(session.updated_at)),
+                    &column!(session => Moment(session.created_at)),
+                    &column!(session => Moment(session.updated_at)),
                 ],
             )
             .await?;
