@@ -23,7 +23,7 @@ impl Service {
     /// The stream of `path` was published at `event`. Returns the path's newest open session, if any; where there is none, the
     /// one that opens next is told.
     pub async fn published(&self, path: String, event: Timestamp) -> Result<Option<SessionId>, ServiceError> {
-        let offset = self.inner.settings.start_offset_ms;
+        let offset = self.settings().start_offset_ms;
         self.write(move |tx| {
             let open = tx.newest_open_session(&path)?;
             let Some((at, mut session)) = open else {

@@ -225,20 +225,33 @@ impl Service {
             Ok(start) => start,
             Err(reason) => return Ok(Look::Read(unreadable(named.path, below, at(facts.modified_nanos), facts, reason))),
         };
+        let mut duration = measured.duration_micros.max(0);
+        if measured.is_estimate && duration == 0 {
+            // Its packets say nothing: it ended when it was last written to, if that can be.
+            let longest = 2_000_000 * i64::from(self.settings().segment_duration_sec);
+            duration = at(facts.modified_nanos).micros() - start.micros();
+            if !(1..=longest).contains(&duration) {
+                let reason = "its packets hold no times, and it was written to long after it began".to_owned();
+                return Ok(Look::Read(unreadable(named.path, below, start, facts, reason)));
+            }
+        }
         let (state, reason) = match (measured.is_closed, measured.is_estimate) {
             (true, false) => (State::Complete, None),
             (false, _) if is_growing => {
                 self.progress().insert(below.to_owned(), progress);
                 (State::Live, None)
             }
-            (_, true) => (State::Estimated, Some("its start is its name's, its length that of the packets in it".to_owned())),
+            (_, true) => (
+                State::Estimated,
+                Some("its start is its name's, its length that of the packets in it or the time of its last writing".to_owned()),
+            ),
             (false, false) => (State::Truncated, None),
         };
         Ok(Look::Read(Segment {
             path: named.path,
             file: below.to_owned(),
             start,
-            end: start.plus_micros(measured.duration_micros.max(0)),
+            end: start.plus_micros(duration),
             state,
             bytes: facts.bytes,
             modified_nanos: facts.modified_nanos,
@@ -358,7 +371,7 @@ impl Service {
     }
 
     fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
-        let extra = i64::try_from(self.inner.settings.extra.as_micros()).unwrap_or(i64::MAX);
+        let extra = i64::try_from(self.settings().extra.as_micros()).unwrap_or(i64::MAX);
         let wide = Window { from: window.from.plus_micros(-extra), to: window.to.plus_micros(extra) };
         let mut segments = self.segments_now(snapshot, path, wide)?;
         let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();

@@ -193,13 +193,13 @@ fn files_within(
 impl Snapshot {
     /// The segment called `file` of `path`.
     pub fn segment(&self, path: &str, file: &str) -> Result<Option<Segment>, StoreError> {
-        let bytes = self.table(SEGMENTS)?.get((path, file))?;
+        let bytes = self.segments()?.get((path, file))?;
         bytes.map(|bytes| record::decode_segment(path, file, bytes.value())).transpose()
     }
 
     /// The segments of `path` that reach into `window`, by start; at most `limit`.
     pub fn segments_within(&self, path: &str, window: Window, limit: usize) -> Result<Vec<Segment>, StoreError> {
-        let segments = self.table(SEGMENTS)?;
+        let segments = self.segments()?;
         let mut found = Vec::new();
         for file in files_within(&self.table(SEGMENTS_BY_TIME)?, path, window, limit)? {
             if let Some(bytes) = segments.get((path, file.as_str()))? {

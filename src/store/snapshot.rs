@@ -1,6 +1,6 @@
 //! A consistent view of the catalogue. The nouns' files beside this one add their questions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition, Value,
@@ -8,7 +8,7 @@ use redb::{
 
 use super::StoreError;
 use super::schema::KEY_FRAMES_PAIRED;
-use super::tables::{BEATEN_FRAMES, DETECTIONS, FRAMES, META, OPEN_SESSIONS, SESSIONS};
+use super::tables::{BEATEN_FRAMES, DETECTIONS, FRAMES, META, OPEN_SESSIONS, SEGMENTS, SESSIONS};
 use super::touches::Held;
 
 /// All that was committed when it was taken, with the touches that were held then.
@@ -17,11 +17,13 @@ pub struct Snapshot {
     txn: ReadTransaction,
     _database: Arc<Database>,
     pub(super) held: Arc<Held>,
+    /// Segments are asked for one by one, a hundred thousand in a scan: their table is looked up once.
+    segments: OnceLock<ReadOnlyTable<(&'static str, &'static str), &'static [u8]>>,
 }
 
 impl Snapshot {
     pub(super) fn new(database: Arc<Database>, held: Arc<Held>) -> Result<Self, StoreError> {
-        Ok(Self { txn: database.begin_read()?, _database: database, held })
+        Ok(Self { txn: database.begin_read()?, _database: database, held, segments: OnceLock::new() })
     }
 
     pub(super) fn table<K: Key + 'static, V: Value + 'static>(
@@ -29,6 +31,17 @@ impl Snapshot {
         definition: TableDefinition<K, V>,
     ) -> Result<ReadOnlyTable<K, V>, StoreError> {
         Ok(self.txn.open_table(definition)?)
+    }
+
+    /// The records of segments.
+    pub(super) fn segments(&self) -> Result<&ReadOnlyTable<(&'static str, &'static str), &'static [u8]>, StoreError> {
+        match self.segments.get() {
+            Some(table) => Ok(table),
+            None => {
+                let table = self.table(SEGMENTS)?;
+                Ok(self.segments.get_or_init(|| table))
+            }
+        }
     }
 
     /// How many sessions there are.

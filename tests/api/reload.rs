@@ -84,12 +84,15 @@ fn a_broken_file_changes_nothing_and_its_line_is_named() {
         let body = json!({"path": "cam", "eventTs": START});
         daemon.send(&Request::post("/hooks/mediamtx/publish").json(&body).header("X-Hook-Token", token))
     };
-    for (broken, named) in [
-        ("[mediamtx]\nhook_token = \"wrong\"\npreroll_sec = \"long\"\n", "line 3: mediamtx.preroll_sec = \\\"long\\\""),
-        ("[mediamtx]\nhook_token = \"wrong\n", "line 2"),
+    for (broken, key, named) in [
+        ("[mediamtx]\nhook_token = \"wrong\"\npreroll_sec = \"long\"\n", "preroll_sec", ": mediamtx.preroll_sec = \\\"long\\\""),
+        ("[mediamtx]\nhook_token = \"wrong\n", "hook_token", ""),
     ] {
         let said = reload(&daemon, broken);
-        assert!(said.iter().any(|line| line.contains(named)), "{named} in {said:?}");
+        let file = std::fs::read_to_string(daemon.home().config()).unwrap();
+        let line = file.lines().position(|line| line.starts_with(key)).unwrap() + 1;
+        let named = format!("line {line}{named}");
+        assert!(said.iter().any(|line| line.contains(&named)), "{named} in {said:?}");
         hook("right").is(200);
         hook("wrong").is(401);
     }

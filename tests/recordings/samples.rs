@@ -115,6 +115,31 @@ fn mpeg_ts_is_an_estimate_from_its_packets() {
     assert_eq!(recorded["segments"][0]["stream_id"], Value::Null);
 }
 
+/// Of a file whose packets hold no times, its name and its last writing tell; of one that was copied much later, nothing does.
+#[test]
+fn mpeg_ts_without_times_is_an_estimate_from_name_and_time() {
+    let home = crate::site::home("");
+    let folder = home.dir().join("local/cam-ts");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, written) in
+        [("2026-11-23_08-32-35-000000.ts", "2026-11-23T11:32:39Z"), ("2026-11-23_08-33-00-000000.ts", "2026-11-24T11:33:00Z")]
+    {
+        let packet: Vec<u8> = [&[0x47, 0x1f, 0xff, 0x10][..], &[0xff; 184]].concat();
+        fs::write(folder.join(name), packet.repeat(50)).unwrap();
+        let moment = chrono::DateTime::parse_from_rfc3339(written).unwrap();
+        fs::File::options().write(true).open(folder.join(name)).unwrap().set_modified(moment.into()).unwrap();
+    }
+    let daemon = crate::support::daemon::Daemon::on(home);
+    crate::site::scanned(&daemon);
+    let recorded = recordings(&daemon, "cam-ts", FROM, TO);
+    assert_eq!(
+        (states(&recorded), &recorded["segments"][0]["duration_ms"]),
+        (vec![json!("estimated")], &json!(4000)),
+        "{recorded}"
+    );
+    assert_eq!(recorded["unreadable"].as_array().unwrap().len(), 1);
+}
+
 /// MediaMTX was writing it when it was copied: nobody closed it, and nobody writes it any more.
 #[test]
 fn the_growing_file_is_measured_by_its_complete_parts() {
