@@ -118,7 +118,8 @@ impl Agent {
 
     fn open_at(&mut self, lines: &mut Lines, id: String, start: String) -> io::Result<()> {
         let path = format!("cam-{}", self.number);
-        let body = json!({"sessionId": id, "devId": format!("dev-{}", self.number), "path": path, "startTs": start});
+        // A device of its own: of one device's sessions the newer would end the older.
+        let body = json!({"sessionId": id, "devId": format!("dev of {id}"), "path": path, "startTs": start});
         self.doubtful = Some((id.clone(), start.clone()));
         let response = self.ask(lines, Asked::Open { id: id.clone(), path, start }, "/sessions/open", &body)?;
         assert!(matches!(response.status, 200 | 201), "{}", response.text());
