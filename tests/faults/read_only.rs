@@ -37,7 +37,7 @@ fn frames_on_a_volume_remounted_read_only_keep_their_detections_until_it_is_remo
     assert!(volume.remount("rw"));
     let mut conf = 0.8;
     until("pictures are stored again", Duration::from_secs(10), || {
-        conf += 0.001;
+        conf += 0.00001;
         let answer = ingest(&daemon, "s", &[("1", "cup", conf), ("2", "cup", conf)], START, Some(&jpeg(3))).is(200).json();
         (answer["frameSaved"] == true).then_some(())
     });
