@@ -1,4 +1,4 @@
-//! Only notify: MediaMTX's recordings are watched and scanned here, and what is seen goes to `service::recordings`. A thread of
+//! Only notify: MediaMTX's recordings are watched and scanned here, and what is seen goes to `service::ledger`. A thread of
 //! its own, since all of it blocks.
 //!
 //! A folder is watched first and listed second, so that nothing falls between. Whatever the system tells of is a hint to look;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::domain::record_path::{Named, RecordPath};
 use crate::domain::segment::{Segment, State};
 use crate::media::recordings;
-use crate::service::recordings::Look;
+use crate::service::ledger::Look;
 use crate::service::{Service, ServiceError};
 
 use dirty::Dirty;

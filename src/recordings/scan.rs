@@ -10,7 +10,7 @@ use crate::domain::segment::{Segment, State};
 use crate::media::beneath::Folder;
 use crate::media::recordings;
 use crate::service::ServiceError;
-use crate::service::recordings::Look;
+use crate::service::ledger::Look;
 
 use super::{Recordings, Root};
 

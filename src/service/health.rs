@@ -9,7 +9,7 @@ use crate::media::disk;
 use crate::store::{StoreError, guarded};
 
 use super::central::Central;
-use super::recordings::Watching;
+use super::ledger::Watching;
 use super::{Service, blocking};
 
 /// Below so many free bytes a volume is called nearly full.

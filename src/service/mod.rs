@@ -13,6 +13,7 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 pub mod ingest;
+pub mod ledger;
 mod line;
 pub mod migrate;
 pub mod orphans;
@@ -45,8 +46,8 @@ use crate::runtime::clock::Clock;
 use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError, guarded};
 
 use activity::Activity;
+use ledger::RecordingsState;
 use pairing::PairingState;
-use recordings::RecordingsState;
 
 /// While the store is being opened or healed, an ingest waits so long …
 const INGEST_PATIENCE: Duration = Duration::from_secs(2);
