@@ -13,6 +13,7 @@ mod frames;
 mod index;
 mod journal;
 mod journaled;
+mod length;
 mod lock;
 mod patched;
 mod pulse;

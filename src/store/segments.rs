@@ -8,9 +8,8 @@ use crate::domain::query::Window;
 use crate::domain::segment::Segment;
 use crate::domain::time::Timestamp;
 
-use super::sessions::length_class;
 use super::tables::{RawSegmentKey, SEGMENTS, SEGMENTS_BY_TIME};
-use super::{Snapshot, StoreError, Transaction, record};
+use super::{Snapshot, StoreError, Transaction, length, record};
 
 /// A publication that no session was open for is remembered so long.
 const PUBLISHED_FOR_MICROS: i64 = 3600 * 1_000_000;
@@ -59,7 +58,7 @@ impl Transaction<'_> {
         let table = &*self.segments_by_time;
         let (mut earliest, mut latest): (Option<i64>, Option<i64>) = (None, None);
         for class in classes(table, path)? {
-            let longest = longest(class);
+            let longest = length::longest(class);
             let range = |lowest: i64, highest: i64| {
                 table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, highest, ""))
             };
@@ -140,13 +139,8 @@ impl Transaction<'_> {
 
 /// Where `segment` stands in the index by time.
 pub(super) fn time_key(segment: &Segment) -> (&str, u8, i64, &str) {
-    let length = segment.end.micros().saturating_sub(segment.start.micros());
-    (&segment.path, length_class(length), segment.start.micros(), &segment.file)
-}
-
-/// No segment of `class` is longer, in microseconds.
-fn longest(class: u8) -> i64 {
-    1_000_000_i64.saturating_mul(1_i64 << class.min(40))
+    let micros = segment.end.micros().saturating_sub(segment.start.micros());
+    (&segment.path, length::class(micros), segment.start.micros(), &segment.file)
 }
 
 /// The classes of length in which `path` has segments.
@@ -174,7 +168,7 @@ fn files_within(
     let (from, to) = (window.from.micros(), window.to.micros());
     let mut files = Vec::new();
     for class in classes(table, path)? {
-        let lowest = from.saturating_sub(longest(class));
+        let lowest = length::lowest_reaching(class, from);
         for entry in table.range::<(&str, u8, i64, &str)>((path, class, lowest, "")..(path, class, to, ""))? {
             let (key, end) = entry?;
             let (_, _, start, file) = key.value();

@@ -14,7 +14,7 @@ use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
 use super::tables::{
     BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, OPEN_SESSIONS, RawSessionKey, SESSION_IDS, SESSIONS, key, raw,
 };
-use super::{Snapshot, StoreError, Transaction, record};
+use super::{Snapshot, StoreError, Transaction, length, record};
 
 /// Up to this class (a good hour) sessions count as short.
 const SHORT_CLASS: u8 = 12;
@@ -89,7 +89,7 @@ impl Transaction<'_> {
             Ok(())
         };
         // Those of up to about an hour by their path; the few that are longer by how long they are.
-        let nearby = lowest_reaching(SHORT_CLASS, from).start;
+        let nearby = length::lowest_reaching(SHORT_CLASS, from);
         for entry in self.by_path.range((path, nearby, 0)..(path, to, 0))? {
             let (_, start, number) = entry?.0.value();
             add((start, number))?;
@@ -99,7 +99,7 @@ impl Transaction<'_> {
         }
         let highest = self.closed_sessions.last()?.map_or(0, |(last, _)| last.value().0);
         for class in SHORT_CLASS + 1..=highest {
-            let lowest = lowest_reaching(class, from).start;
+            let lowest = length::lowest_reaching(class, from);
             for entry in self.closed_sessions.range((class, lowest, 0)..(class, nearby, 0))? {
                 let (_, start, number) = entry?.0.value();
                 add((start, number))?;
@@ -168,20 +168,7 @@ impl Transaction<'_> {
 /// The class of a session's duration; one that ends before its start has none.
 pub(super) fn duration_class(session: &Session) -> u8 {
     let end = session.end.map_or(session.start, |end| end.at);
-    length_class(end.micros() - session.start.micros())
-}
-
-/// The power of two of a length: class 0 is below one second, class n from 2^(n-1) up to, not including, 2^n seconds.
-pub(super) fn length_class(micros: i64) -> u8 {
-    let seconds = u64::try_from(micros / 1_000_000).unwrap_or(0);
-    // At most 39 bits: ten thousand years.
-    u8::try_from(u64::BITS - seconds.leading_zeros()).unwrap_or(u8::MAX)
-}
-
-/// The lowest key that a session of `class` can have and still reach `from`.
-fn lowest_reaching(class: u8, from: i64) -> SessionKey {
-    let longest = 1_000_000_i64.saturating_mul(1_i64 << class.min(40));
-    SessionKey { start: from.saturating_sub(longest), number: 0 }
+    length::class(end.micros() - session.start.micros())
 }
 
 impl Snapshot {
@@ -348,7 +335,11 @@ impl Snapshot {
         let mut cursors: Vec<Box<dyn Cursor>> = Vec::new();
         let mut next = table.first()?.map(|(first, _)| first.value().0);
         while let Some(class) = next {
-            let lowest = if from == SessionKey::MIN { from } else { lowest_reaching(class, from.start) };
+            let lowest = if from == SessionKey::MIN {
+                from
+            } else {
+                SessionKey { start: length::lowest_reaching(class, from.start), number: 0 }
+            };
             let table = self.table(CLOSED_SESSIONS)?;
             next = table.range((class + 1, i64::MIN, 0)..)?.next().transpose()?.map(|(first, _)| first.value().0);
             cursors.push(Box::new(Span::new(move |bound| -> Result<Keys, StoreError> {
