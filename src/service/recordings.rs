@@ -68,10 +68,11 @@ impl Service {
     fn recorded(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Recorded, ServiceError> {
         let extra = i64::try_from(self.settings().extra.as_micros()).unwrap_or(i64::MAX);
         let wide = Window { from: window.from.plus_micros(-extra), to: window.to.plus_micros(extra) };
-        let mut segments = self.segments_now(snapshot, path, wide)?;
+        let before = snapshot.segment_before(path, wide.from)?;
+        let mut segments = self.segments_now(snapshot, path, wide, before.as_ref())?;
         let mut placed: Vec<Placed> = segments.iter().filter(|segment| segment.state != State::Unreadable).map(placed).collect();
         // What lies beside the window tells why there is a gap at its ends.
-        let beside = [snapshot.segment_before(path, wide.from)?, snapshot.segment_after(path, wide.to)?];
+        let beside = [before, snapshot.segment_after(path, wide.to)?];
         placed.extend(
             beside.iter().flatten().filter(|beside| segments.iter().all(|one| one.file != beside.file)).map(self::placed),
         );
@@ -90,14 +91,20 @@ impl Service {
     }
 
     /// The segments of `path` that reach into `window`, by start; those that are being written as they are at this moment.
-    fn segments_now(&self, snapshot: &Snapshot, path: &str, window: Window) -> Result<Vec<Segment>, ServiceError> {
+    /// `before` is the last that, as far as the ledger knows, ends before it.
+    fn segments_now(
+        &self,
+        snapshot: &Snapshot,
+        path: &str,
+        window: Window,
+        before: Option<&Segment>,
+    ) -> Result<Vec<Segment>, ServiceError> {
         let mut segments = snapshot.segments_within(path, window, MAX_SEGMENTS + 1)?;
         if segments.len() > MAX_SEGMENTS {
             return Err(ServiceError::TooMuch("The window holds more than 10000 segments: ask for a shorter one"));
         }
-        // As far as the ledger knows, one that is being written may end before the window.
-        let growing = snapshot.segment_before(path, window.from)?.filter(|before| before.state == State::Live);
-        segments.extend(growing);
+        // One that is being written may reach into the window by now.
+        segments.extend(before.filter(|before| before.state == State::Live).cloned());
         for segment in segments.iter_mut().filter(|segment| segment.state == State::Live) {
             if let Some(now) = self.find(snapshot, segment) {
                 *segment = now;
