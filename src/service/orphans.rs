@@ -18,14 +18,26 @@ const AT_ONCE: usize = 100;
 
 /// Closes what `newer`, which has just been opened, supersedes: an agent has one session at a time for a device and path.
 pub(super) fn supersede(tx: &mut Transaction<'_>, newer: &Session, preroll_micros: i64) -> Result<(), StoreError> {
-    for (older, mut session) in tx.open_sessions_of(&newer.device_id, &newer.path, newer.start)? {
-        let end = last_evidence(tx, older, &session)?.min(newer.start.max(session.start));
-        session.end = Some(End { at: end, reason: Some(EndReason::Superseded) });
-        session.updated_at = tx.now();
-        tx.put_session(older, &session)?;
-        measure(tx, older, session, preroll_micros, false)?;
+    for (at, older) in tx.open_sessions_of(&newer.device_id, &newer.path, newer.start)? {
+        close(tx, at, older, EndReason::Superseded, newer.start, preroll_micros)?;
     }
     Ok(())
+}
+
+/// Closes a session at its last evidence, but no later than `latest`.
+fn close(
+    tx: &mut Transaction<'_>,
+    at: SessionKey,
+    mut session: Session,
+    reason: EndReason,
+    latest: Timestamp,
+    preroll_micros: i64,
+) -> Result<(), StoreError> {
+    let end = last_evidence(tx, at, &session)?.min(latest.max(session.start));
+    session.end = Some(End { at: end, reason: Some(reason) });
+    session.updated_at = tx.now();
+    tx.put_session(at, &session)?;
+    measure(tx, at, session, preroll_micros, false).map(drop)
 }
 
 /// The last that is known of a session: a sighting, the end of a recorded picture, or its start.
@@ -86,16 +98,12 @@ impl Service {
             let closed = self.write(move |tx| {
                 let mut closed = Vec::new();
                 for id in &ids {
-                    let Some((at, mut session)) = tx.session(id)? else { continue };
+                    let Some((at, session)) = tx.session(id)? else { continue };
                     // It may have been closed, or have posted a frame, since it was found.
                     if !session.is_open() || service.inner.activity.last(id, &session.path) >= before {
                         continue;
                     }
-                    let end = last_evidence(tx, at, &session)?;
-                    session.end = Some(End { at: end, reason: Some(EndReason::Idle) });
-                    session.updated_at = tx.now();
-                    tx.put_session(at, &session)?;
-                    measure(tx, at, session, preroll, false)?;
+                    close(tx, at, session, EndReason::Idle, Timestamp::MAX, preroll)?;
                     closed.push(id.clone());
                 }
                 Ok(closed)
