@@ -7,10 +7,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use support::catalogue::{self, APART, time};
-use support::{Client, Daemon, micros, quantile};
+use support::{Client, Daemon, gets, micros, quantile};
 
 const SMALL: u64 = 10_000;
 const CONNECTIONS: usize = 4;
@@ -81,32 +81,11 @@ fn measure(sessions: u64) -> Vec<(&'static str, f64, f64)> {
     let results = lookups
         .iter()
         .map(|(name, target)| {
-            let mut times = run(&daemon, target.as_ref());
+            let mut times = gets(&daemon, CONNECTIONS, REQUESTS, target.as_ref());
             (*name, micros(quantile(&mut times, 0.5)), micros(quantile(&mut times, 0.99)))
         })
         .collect();
     let (rss, peak) = daemon.memory_kib();
     println!("  RSS {:.1} MiB, peak {:.1} MiB", rss as f64 / 1024.0, peak as f64 / 1024.0);
     results
-}
-
-fn run(daemon: &Daemon, target: &(dyn Fn(u64) -> String + Sync)) -> Vec<Duration> {
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|connection| {
-                scope.spawn(move || {
-                    let mut client = Client::new(daemon.address);
-                    (0..REQUESTS / CONNECTIONS)
-                        .map(|request| {
-                            let target = target((request * CONNECTIONS + connection) as u64);
-                            let begun = Instant::now();
-                            client.get(&target);
-                            begun.elapsed()
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect()
-    })
 }

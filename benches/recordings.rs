@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Client, Daemon, micros, quantile};
+use support::{Client, Daemon, gets, micros, quantile};
 
 const SAMPLE: &[u8] = include_bytes!("../tests/data/recordings/cam-local/2026-11-23_08-32-35-013765.mp4");
 const FOLDERS: usize = 400;
@@ -161,24 +161,8 @@ fn lookups() {
 fn ask(daemon: &Daemon, minutes: i64, connections: usize) -> Vec<Duration> {
     let time =
         |second: i64| chrono::DateTime::from_timestamp(second, 0).expect("a moment").format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..connections)
-            .map(|connection| {
-                scope.spawn(move || {
-                    let mut client = Client::new(daemon.address);
-                    (0..REQUESTS / connections)
-                        .map(|request| {
-                            let number = i64::try_from(request * connections + connection).expect("small");
-                            let from = BEGIN + number * 7919 % (YEAR_OF_MINUTES - minutes) * 60;
-                            let target = format!("/recordings?path=cam&from={}&to={}", time(from), time(from + minutes * 60));
-                            let begun = Instant::now();
-                            client.get(&target);
-                            begun.elapsed()
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect()
+    gets(daemon, connections, REQUESTS, &|number| {
+        let from = BEGIN + i64::try_from(number).expect("small") * 7919 % (YEAR_OF_MINUTES - minutes) * 60;
+        format!("/recordings?path=cam&from={}&to={}", time(from), time(from + minutes * 60))
     })
 }

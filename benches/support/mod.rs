@@ -159,6 +159,28 @@ impl Client {
     }
 }
 
+/// How long each of `requests` took, by so many connections; `target` is told the request's number.
+pub fn gets(daemon: &Daemon, connections: usize, requests: usize, target: &(dyn Fn(u64) -> String + Sync)) -> Vec<Duration> {
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..connections)
+            .map(|connection| {
+                scope.spawn(move || {
+                    let mut client = Client::new(daemon.address);
+                    (0..requests / connections)
+                        .map(|request| {
+                            let target = target((request * connections + connection) as u64);
+                            let begun = Instant::now();
+                            client.get(&target);
+                            begun.elapsed()
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect()
+    })
+}
+
 /// A whole ingest request.
 pub fn ingest(meta: &str, frame: &[u8]) -> Vec<u8> {
     let before = format!(
