@@ -121,7 +121,7 @@ impl RecordPath {
         if below.ends_with('/') {
             return Err(refuse(format!("must end with a file's name, without an extension; {pattern:?} ends with a slash")));
         }
-        let parts: Vec<_> = below.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let parts = parts(below);
         if parts.contains(&"..") {
             return Err(refuse(format!("must not leave its folder by \"..\", as {pattern:?} does")));
         }

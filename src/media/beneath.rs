@@ -141,6 +141,14 @@ impl From<OwnedFd> for Folder {
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::DIRECTORY);
 
+/// A deletion of what is not there is done.
+pub fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Opens the regular file at `parts` below `root` for reading. Links are not followed, at no
 /// step; what is not a regular file is as good as not there.
 pub fn open(root: &Path, parts: &[&str]) -> io::Result<File> {

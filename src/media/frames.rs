@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use crate::domain::ids::SessionId;
 use crate::runtime::folders;
 
-use super::beneath::{self, Folder};
+use super::beneath::{self, Folder, gone_is_fine};
 use super::layout;
 use super::walk::Found;
 
@@ -59,11 +59,19 @@ impl FramesFolder {
     /// # Errors
     /// When the folder or its marker cannot be read.
     pub fn pairing(&self, uuid: &str) -> io::Result<Pairing> {
+        Ok(match self.marker()? {
+            Some(text) if text == uuid => Pairing::Paired,
+            Some(text) => Pairing::Foreign(text),
+            None => Pairing::Unmarked,
+        })
+    }
+
+    /// What its marker says, where there is one.
+    pub(super) fn marker(&self) -> io::Result<Option<String>> {
         let mut text = String::new();
         match beneath::open(&self.root, &[layout::FRAMES_MARKER]).and_then(|mut marker| marker.read_to_string(&mut text)) {
-            Ok(_) if text.trim() == uuid => Ok(Pairing::Paired),
-            Ok(_) => Ok(Pairing::Foreign(text.trim().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pairing::Unmarked),
+            Ok(_) => Ok(Some(text.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -89,10 +97,7 @@ impl FramesFolder {
         for lane in 0..LANES {
             temporary.make_or_open(&lane.to_string())?.sweep()?;
         }
-        match fs::remove_dir_all(layout::restoring(&self.root)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        gone_is_fine(fs::remove_dir_all(layout::restoring(&self.root)))?;
         // A session's folder that a killed process made may not be on the disk yet.
         root.sync()
     }
@@ -204,13 +209,6 @@ impl FramesFolder {
 
     pub(super) fn session(&self, session: &SessionId) -> io::Result<Folder> {
         Folder::root(&self.root)?.folder(layout::session_folder(session))
-    }
-}
-
-fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

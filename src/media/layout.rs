@@ -41,16 +41,6 @@ const QUARANTINE: &str = "\\quarantine";
 /// In a session's folder; no frame can have this name.
 pub const SIDECAR: &str = "\\session.ndjson";
 
-/// The file that pairs a frames folder with a store.
-pub fn frames_marker(frames: &Path) -> PathBuf {
-    frames.join(FRAMES_MARKER)
-}
-
-/// The folder of a session's frames.
-pub fn session_frames(frames: &Path, session: &SessionId) -> PathBuf {
-    frames.join(session_folder(session))
-}
-
 /// Below the frames folder: the folder of a session's frames.
 pub fn session_folder(session: &SessionId) -> &str {
     session.as_str()

@@ -131,9 +131,6 @@ impl Filling {
 
     /// Takes the mark away.
     pub fn end(self) -> io::Result<()> {
-        match self.root.remove(layout::RESTORING) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        beneath::gone_is_fine(self.root.remove(layout::RESTORING))
     }
 }

@@ -42,10 +42,7 @@ impl FramesFolder {
 pub fn delete_copy(shared: &Path, session: &str, name: &str) -> io::Result<()> {
     // The folder itself must be there: where it is not mounted, nothing is gone.
     let root = Folder::root(shared)?;
-    match root.folder(session).and_then(|folder| folder.delete(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    beneath::gone_is_fine(root.folder(session).and_then(|folder| folder.delete(name)))
 }
 
 fn clone_or_copy(source: &mut File, copy: &mut File) -> io::Result<()> {

@@ -67,22 +67,14 @@ impl FramesFolder {
 
     /// The UUID of the store that the folder belongs to, where it says one.
     pub fn owner(&self) -> io::Result<Option<String>> {
-        let mut text = String::new();
-        match beneath::open(self.root(), &[layout::FRAMES_MARKER]).and_then(|mut mark| mark.read_to_string(&mut text)) {
-            Ok(_) => Ok(Some(text.trim().to_owned()).filter(|uuid| !uuid.is_empty())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.marker()?.filter(|uuid| !uuid.is_empty()))
     }
 }
 
 /// Puts `bytes` into `folder` under `name`, whole and durably, by way of `temporary` among the store's own names below `root`.
 fn put(root: &Folder, temporary: &str, bytes: &[u8], folder: &Folder, name: &str) -> io::Result<()> {
     let own = root.folder(layout::FRAMES_TEMPORARY)?;
-    match own.delete(temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    beneath::gone_is_fine(own.delete(temporary))?;
     let mut file = own.create(temporary)?;
     file.write_all(bytes)?;
     file.sync_data()?;

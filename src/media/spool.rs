@@ -108,10 +108,7 @@ impl Spool {
 
     /// Deletes one; it may be gone already.
     pub fn delete(&self, name: &str) -> io::Result<()> {
-        match Folder::root(&self.root)?.delete(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
+        beneath::gone_is_fine(Folder::root(&self.root)?.delete(name))
     }
 
     /// Makes deletions durable.

@@ -90,13 +90,14 @@ impl Look<'_> {
 
     pub(super) fn segments(&mut self, after: &After) -> Next {
         let after = if let After::Texts(path, file) = after { Some((path.as_str(), file.as_str())) } else { None };
+        let by_time = self.snapshot.table(SEGMENTS_BY_TIME)?;
         for entry in self.snapshot.table(SEGMENTS)?.range::<(&str, &str)>(behind(after))? {
             let (key, bytes) = entry?;
             let (path, file) = key.value();
             match record::decode_segment(path, file, bytes.value()) {
                 Err(error) => self.misfit(format!("segments: the record of {file} of path {path} {}", reason(&error))),
                 Ok(segment) => {
-                    let end = self.snapshot.table(SEGMENTS_BY_TIME)?.get(time_key(&segment))?.map(|end| end.value());
+                    let end = by_time.get(time_key(&segment))?.map(|end| end.value());
                     if end != Some(segment.end.micros()) {
                         self.misfit(format!("segments_by_time: {file} of path {path} is missing"));
                     }
