@@ -54,7 +54,7 @@ fn measure(data: &[u8], length: usize) -> Option<Measured> {
             assert_eq!(measured.part_micros.is_none(), measured.is_closed, "{measured:?}");
             assert!(measured.part_micros.is_none_or(|part| part >= 0), "{measured:?}");
             if let Some(stream) = &measured.stream {
-                let behind = stream.ntp_nanos - stream.start.micros() * 1000;
+                let behind = stream.ntp_nanos - stream.start().micros() * 1000;
                 assert!((0..1000).contains(&behind), "{measured:?}");
             }
             Some(measured)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::measured::Stream;
 use super::segment::State;
 use super::time::Timestamp;
 
@@ -18,8 +19,8 @@ pub struct Placed {
     pub end: Timestamp,
     /// What is known of its file.
     pub state: State,
-    /// Its stream's id, its number in it, decode time and wall clock at its start in nanoseconds.
-    pub stream: Option<([u8; 16], u64, i64, i64)>,
+    /// Its place in its stream.
+    pub stream: Option<Stream>,
 }
 
 /// Why there is no video.
@@ -123,13 +124,10 @@ struct Reach<'a> {
 
 /// Segments with their ends: the start of the one that they are joined with, else their own.
 fn ends<'a>(present: &'a [&'a Placed]) -> impl Iterator<Item = (&'a Placed, Timestamp)> {
-    let named = present.iter().filter_map(|segment| segment.stream.map(|(id, number, ..)| ((id, number), *segment)));
+    let named = present.iter().filter_map(|segment| segment.stream.map(|stream| ((stream.id, stream.number), *segment)));
     let by_number: HashMap<_, _> = named.collect();
     present.iter().enumerate().map(move |(index, segment)| {
-        let next = match segment.stream {
-            Some((id, number, ..)) => number.checked_add(1).and_then(|next| by_number.get(&(id, next)).copied()),
-            None => None,
-        };
+        let next = segment.stream.and_then(|stream| by_number.get(&(stream.id, stream.number.checked_add(1)?)).copied());
         let next = next.or_else(|| present.get(index + 1).copied()).filter(|next| touches(segment, next));
         (*segment, next.map_or(segment.end, |next| next.start).max(segment.start))
     })
@@ -142,8 +140,8 @@ fn touches(one: &Placed, next: &Placed) -> bool {
         return false;
     }
     match (one.stream, next.stream) {
-        (Some((id, number, ..)), Some((next_id, next_number, ..))) => {
-            id == next_id && number.checked_add(1) == Some(next_number) && !is_clock_set(one, next)
+        (Some(of), Some(next_of)) => {
+            of.id == next_of.id && of.number.checked_add(1) == Some(next_of.number) && !is_clock_set(one, next)
         }
         _ => hole >= -TOLERANCE_MICROS,
     }
@@ -151,9 +149,10 @@ fn touches(one: &Placed, next: &Placed) -> bool {
 
 /// Whether the wall clock went on otherwise than the decode time between two segments of one stream.
 fn is_clock_set(one: &Placed, next: &Placed) -> bool {
-    let (Some((id, _, dts, ntp)), Some((next_id, _, next_dts, next_ntp))) = (one.stream, next.stream) else { return false };
+    let (Some(of), Some(next_of)) = (one.stream, next.stream) else { return false };
     let gone = |from: i64, to: i64| i128::from(to) - i128::from(from);
-    id == next_id && (gone(ntp, next_ntp) - gone(dts, next_dts)).abs() > i128::from(TOLERANCE_MICROS) * 1000
+    let drift = gone(of.ntp_nanos, next_of.ntp_nanos) - gone(of.dts_nanos, next_of.dts_nanos);
+    of.id == next_of.id && drift.abs() > i128::from(TOLERANCE_MICROS) * 1000
 }
 
 /// Why nothing is there between two segments that follow each other and do not touch.
@@ -174,11 +173,9 @@ fn cause(one: Option<&Placed>, next: Option<&Placed>) -> Cause {
         return Cause::ClockJump;
     }
     match (one.stream, next.stream) {
-        (Some((id, number, ..)), Some((next_id, next_number, ..))) if id == next_id && next_number.saturating_sub(number) > 1 => {
-            Cause::MissingSegment
-        }
+        (Some(of), Some(next_of)) if of.id == next_of.id && next_of.number.saturating_sub(of.number) > 1 => Cause::MissingSegment,
         _ if one.state == State::Truncated => Cause::Truncated,
-        (Some((id, ..)), Some((next_id, ..))) if id != next_id => Cause::RecorderRestart,
+        (Some(of), Some(next_of)) if of.id != next_of.id => Cause::RecorderRestart,
         _ => Cause::NoRecording,
     }
 }

@@ -23,7 +23,7 @@ pub struct Measured {
 }
 
 /// A segment's place in its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stream {
     /// The stream's, which is a new one whenever recording starts anew.
     pub id: [u8; 16],
@@ -31,10 +31,15 @@ pub struct Stream {
     pub number: u64,
     /// Decode time of the first sample since the stream began, in nanoseconds.
     pub dts_nanos: i64,
-    /// Wall clock at the first sample, cut to microseconds.
-    pub start: Timestamp,
-    /// The same in nanoseconds since 1970.
+    /// Wall clock at the first sample, in nanoseconds since 1970.
     pub ntp_nanos: i64,
+}
+
+impl Stream {
+    /// Wall clock at the first sample, cut to microseconds.
+    pub fn start(&self) -> Timestamp {
+        Timestamp::from_micros(self.ntp_nanos.div_euclid(1000))
+    }
 }
 
 /// Why a file cannot be measured: a sentence for the operator that begins with `it` or `its`.

@@ -191,7 +191,7 @@ impl Service {
             }
         };
         let start = match measured.stream {
-            Some(stream) => Ok(stream.start),
+            Some(stream) => Ok(stream.start()),
             None => self.named_start(ledger, &named, below, Some(measured.duration_micros), facts),
         };
         let start = match start {

@@ -224,13 +224,9 @@ impl Entry {
         check_text("file", &line.file, MAX_FILE_BYTES)?;
         let state = line.state.as_deref().map_or(Some(State::Estimated), State::parse);
         let stream = match (line.stream_id, line.number, line.dts_nanos, line.ntp_nanos) {
-            (Some(id), Some(number), Some(dts_nanos), Some(ntp_nanos)) => Some(Stream {
-                id: id.into_bytes(),
-                number,
-                dts_nanos,
-                ntp_nanos,
-                start: Timestamp::from_micros(ntp_nanos.div_euclid(1000)),
-            }),
+            (Some(id), Some(number), Some(dts_nanos), Some(ntp_nanos)) => {
+                Some(Stream { id: id.into_bytes(), number, dts_nanos, ntp_nanos })
+            }
             _ => None,
         };
         Ok(Self::Segment(Segment {

@@ -171,6 +171,5 @@ fn playable(segments: &[Segment], coverage: &Coverage, wide: Window, extra: i64)
 }
 
 pub(super) fn placed(segment: &Segment) -> Placed {
-    let stream = segment.stream.map(|stream| (stream.id, stream.number, stream.dts_nanos, stream.ntp_nanos));
-    Placed { start: segment.start, end: segment.end, state: segment.state, stream }
+    Placed { start: segment.start, end: segment.end, state: segment.state, stream: segment.stream }
 }

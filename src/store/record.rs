@@ -272,13 +272,7 @@ pub fn decode_segment(path: &str, file: &str, bytes: &[u8]) -> Result<Segment, S
         });
     }
     let record: SegmentV2 = decode_as(SEGMENT_VERSION, "a segment", bytes)?;
-    let stream = record.stream.map(|(id, number, dts_nanos, ntp_nanos)| Stream {
-        id,
-        number,
-        dts_nanos,
-        ntp_nanos,
-        start: at(ntp_nanos.div_euclid(1000)),
-    });
+    let stream = record.stream.map(|(id, number, dts_nanos, ntp_nanos)| Stream { id, number, dts_nanos, ntp_nanos });
     Ok(Segment {
         path,
         file,

@@ -26,7 +26,7 @@ impl Placed {
     /// The same with a decode time in milliseconds.
     fn decoded(self, id: [u8; 16], number: u64, dts: i64) -> Self {
         let ntp = self.start.micros() * 1000;
-        Self { stream: Some((id, number, dts * 1_000_000, ntp)), ..self }
+        Self { stream: Some(Stream { id, number, dts_nanos: dts * 1_000_000, ntp_nanos: ntp }), ..self }
     }
 }
 
@@ -48,7 +48,8 @@ use State::{Complete, Deleted, Estimated, Live, Truncated};
 fn the_sample_is_covered_as_mediamtx_lists_it() {
     let placed = |ntp: i64, millis: i64, state, id, number, dts: i64| {
         let start = Timestamp::from_micros(ntp / 1000);
-        Placed { start, end: start.plus_micros(millis * 1000), state, stream: Some((id, number, dts * 1_000_000_000, ntp)) }
+        let stream = Some(Stream { id, number, dts_nanos: dts * 1_000_000_000, ntp_nanos: ntp });
+        Placed { start, end: start.plus_micros(millis * 1000), state, stream }
     };
     let segments = [
         placed(1_795_433_555_013_765_584, 5_000, Complete, ONE, 0, 0),
@@ -230,7 +231,7 @@ proptest! {
     fn the_order_of_the_segments_is_none(all in segments(), turn in 0_usize..14) {
         // Two that claim the same number are settled by chance.
         let mut numbers = HashSet::new();
-        let mut all: Vec<_> = all.into_iter().filter(|segment| numbers.insert(segment.stream.map_or((segment.start, [0; 16], 0), |(id, number, ..)| (at(0), id, number)))).collect();
+        let mut all: Vec<_> = all.into_iter().filter(|segment| numbers.insert(segment.stream.map_or((segment.start, [0; 16], 0), |stream| (at(0), stream.id, stream.number)))).collect();
         let found = cover(&all, at(0), at(70_000));
         let turn = turn.min(all.len());
         all.rotate_left(turn);

@@ -1,7 +1,6 @@
 //! `moov`: what a segment says before its pictures.
 
 use crate::domain::measured::Stream;
-use crate::domain::time::Timestamp;
 
 use super::boxes::{Fields, boxes, first};
 
@@ -96,7 +95,7 @@ fn stream(mtxi: &[u8]) -> Option<Stream> {
         return None;
     }
     let (id, number, dts_nanos, ntp_nanos) = (fields.array()?, fields.u64()?, fields.i64()?, fields.i64()?);
-    Some(Stream { id, number, dts_nanos, start: Timestamp::from_micros(ntp_nanos.div_euclid(1000)), ntp_nanos })
+    Some(Stream { id, number, dts_nanos, ntp_nanos })
 }
 
 /// Ticks as microseconds, cut.

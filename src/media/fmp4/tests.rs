@@ -46,7 +46,7 @@ fn every_sample_gives_its_figures() {
         let measured = file_measured(&format!("cam-local/2026-11-23_08-{minute}-{name}.mp4"));
         let stream = measured.stream.unwrap();
         assert_eq!((stream.id[0], stream.id[15], stream.number), (first, last, number), "{name}");
-        assert_eq!((stream.dts_nanos, stream.ntp_nanos, stream.start.micros()), (dts, ntp, ntp / 1000), "{name}");
+        assert_eq!((stream.dts_nanos, stream.ntp_nanos, stream.start().micros()), (dts, ntp, ntp / 1000), "{name}");
         assert_eq!((measured.duration_micros, measured.is_closed, measured.is_estimate), (micros, is_closed, false), "{name}");
         assert_eq!(measured.part_micros, (!is_closed).then_some(1_000_000), "{name}");
     }
