@@ -10,6 +10,7 @@ use crate::domain::wire::{DetectionJson, Form};
 use crate::service::enrichment::{MAX_ATTRIBUTES_BYTES, Seen, tag};
 
 use super::Api;
+use super::body::declared_length;
 use super::error::ApiError;
 use super::query::Query;
 use super::reply::{Answer, Reply};
@@ -41,9 +42,7 @@ pub async fn pending(api: &Api, query: &str) -> Answer {
 /// `PATCH /sessions/:id/detections/:track/attributes`.
 pub async fn patch(api: &Api, id: &str, track: &str, headers: &HeaderMap, body: Json) -> Answer {
     let (id, track) = (SessionId::from_url("sessionId", id)?, TrackId::from_url("trackId", track)?);
-    if headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
-        > Some(MAX_ATTRIBUTES_BYTES)
-    {
+    if declared_length(headers)?.is_some_and(|length| length > MAX_ATTRIBUTES_BYTES) {
         return Err(ApiError::too_large("The request", MAX_ATTRIBUTES_BYTES));
     }
     let detection = api.service.patch_attributes(id.clone(), track, seen(headers)?, body).await?;

@@ -95,13 +95,13 @@ impl<'a> Query<'a> {
     pub fn since(&self) -> Result<u64, Invalid> {
         // An empty one is a reader that lost its place, not a new reader.
         let Some((_, text)) = self.0.iter().find(|(name, _)| name == "since") else { return Ok(0) };
-        text.parse().map_err(|_| Invalid::field("since", "must be a whole number that an earlier answer gave as next, or 0"))
+        place("since", text)
     }
 
     /// `after` of an enricher.
     pub fn after(&self) -> Result<u64, Invalid> {
         let Some(text) = self.get("after") else { return Ok(0) };
-        text.parse().map_err(|_| Invalid::field("after", "must be a whole number that an earlier answer gave as next, or 0"))
+        place("after", text)
     }
 
     /// `epoch` of a reader of the feed; an empty one is none of ours.
@@ -125,4 +125,9 @@ impl<'a> Query<'a> {
         let seconds: u64 = text.parse().map_err(|_| Invalid::field("wait_sec", "must be a whole number of seconds"))?;
         Ok(Duration::from_secs(seconds.min(MAX_WAIT_SEC)))
     }
+}
+
+/// A reader's place.
+fn place(key: &str, text: &str) -> Result<u64, Invalid> {
+    text.parse().map_err(|_| Invalid::field(key, "must be a whole number that an earlier answer gave as next, or 0"))
 }
