@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::site::{self, close, open};
-use crate::support::agent::ingest;
+use crate::support::agent::{ingest, session};
 use crate::support::daemon::Daemon;
 use crate::support::until;
 use crate::watched::Recorder;
-
-fn session(daemon: &Daemon, id: &str) -> Value {
-    daemon.get(format!("/sessions/{id}")).is(200).json()
-}
 
 fn see(daemon: &Daemon, id: &str, at: &str) {
     ingest(daemon, id, &[("1", "person", 0.9)], at, None).is(200);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+pub use crate::support::agent::close;
 use crate::support::agent::encode;
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
@@ -96,7 +97,6 @@ pub fn recordings(daemon: &Daemon, path: &str, from: &str, to: &str) -> Value {
 /// Waits until the recordings of a path are as `check` says.
 #[track_caller]
 pub fn recordings_become(what: &str, daemon: &Daemon, path: &str, check: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
     let within = Duration::from_secs(10);
     let end = std::time::Instant::now() + within;
     loop {
@@ -104,8 +104,7 @@ pub fn recordings_become(what: &str, daemon: &Daemon, path: &str, check: impl Fn
         if check(&now) {
             return now;
         }
-        last.clone_from(&now);
-        assert!(std::time::Instant::now() < end, "{what}: not within {within:?}: {last}");
+        assert!(std::time::Instant::now() < end, "{what}: not within {within:?}: {now}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -128,8 +127,4 @@ pub fn causes(recorded: &Value) -> Vec<Value> {
 pub fn open(daemon: &Daemon, id: &str, path: &str, start: &str) {
     let body = json!({"sessionId": id, "devId": path, "path": path, "startTs": start});
     daemon.post("/sessions/open", &body).is(201);
-}
-
-pub fn close(daemon: &Daemon, id: &str, end: &str) {
-    daemon.post("/sessions/close", &json!({"sessionId": id, "endTs": end})).is(200);
 }
