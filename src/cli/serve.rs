@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, FrameDelivery, Loaded, LogFormat, OnDelete};
+use crate::config::{Config, Loaded, LogFormat, OnDelete};
 use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Probe, Server};
 use crate::media::frames::FramesFolder;
@@ -285,11 +285,8 @@ fn sync_settings(config: &Config) -> Result<Option<sync::Settings>, String> {
         deletes: settings.on_delete == OnDelete::Delete,
         re_enrich: settings.re_enrich,
         enrich_guard: settings.enrich_guard,
-        frames: match &settings.frames {
-            FrameDelivery::None => sync::FrameDelivery::None,
-            FrameDelivery::Shared(path) => sync::FrameDelivery::Shared(path.clone()),
-        },
-        window: settings.window.map(|window| (window.from, window.to)),
+        frames: settings.frames.clone(),
+        window: settings.window,
         bytes_per_hour: settings.bytes_per_hour,
     }))
 }

@@ -25,7 +25,7 @@ pub use playback::Playback;
 pub use reader::Key;
 pub use server::{CorsOrigins, Server};
 pub use sessions::Sessions;
-pub use sync::{FrameDelivery, OnDelete, Sync, Window};
+pub use sync::{OnDelete, Sync};
 pub use tracks::Tracks;
 
 use reader::Reader;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::central::{DayWindow, FrameDelivery};
+
 use super::Reader;
 
 /// What becomes of the central rows of a session that was deleted here.
@@ -12,24 +14,6 @@ pub enum OnDelete {
     Keep,
     /// They go as well.
     Delete,
-}
-
-/// How the central enricher comes to the pictures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FrameDelivery {
-    /// Not at all.
-    None,
-    /// By copies in this folder, which is the enricher's, or common storage.
-    Shared(PathBuf),
-}
-
-/// Minutes of the day, by local time, from the first up to the second; over midnight where the second is lower.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Its first minute.
-    pub from: u16,
-    /// The first minute behind it.
-    pub to: u16,
 }
 
 /// The sync.
@@ -58,7 +42,7 @@ pub struct Sync {
     /// How pictures get there.
     pub frames: FrameDelivery,
     /// When the backlog may be pushed; always where it is not set.
-    pub window: Option<Window>,
+    pub window: Option<DayWindow>,
     /// The most bytes of rows and pictures in an hour; 0 for no limit.
     pub bytes_per_hour: u64,
 }
@@ -82,7 +66,7 @@ impl Sync {
         let on_delete = reader.word(SECTION, "on_delete", &on_delete, 0);
         let is_shared = reader.word(SECTION, "frames", &[("none", false), ("shared", true)], 0);
         let shared_path = reader.optional_text(SECTION, "shared_path");
-        let window = reader.optional_read(SECTION, "window", "two times of the day such as 01:00-05:00", Window::read);
+        let window = reader.optional_read(SECTION, "window", "two times of the day such as 01:00-05:00", DayWindow::read);
         let kb_per_hour = reader.integer(SECTION, "kb_per_hour", 0, 0..=1_000_000_000);
         if gateway_id.as_ref().is_some_and(|id| id.len() > 255 || id.contains('\0')) {
             reader.mistake("sync.gateway_id: must be at most 255 bytes without NUL".to_owned());
@@ -109,38 +93,6 @@ impl Sync {
             frames,
             window,
             bytes_per_hour: kb_per_hour.unsigned_abs() * 1000,
-        }
-    }
-}
-
-impl Window {
-    fn read(text: &str) -> Option<Self> {
-        let minute = |text: &str| {
-            let (hour, minute) = text.trim().split_once(':')?;
-            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-            (hour < 24 && minute < 60).then_some(hour * 60 + minute)
-        };
-        let (from, to) = text.split_once('-')?;
-        let window = Self { from: minute(from)?, to: minute(to)? };
-        (window.from != window.to).then_some(window)
-    }
-
-    /// Whether `minute` of the day lies in it.
-    pub fn holds(self, minute: u16) -> bool {
-        if self.from < self.to { (self.from..self.to).contains(&minute) } else { minute >= self.from || minute < self.to }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_may_reach_over_midnight() {
-        let night = Window::read("22:30-05:00").expect("a window");
-        assert!(night.holds(22 * 60 + 30) && night.holds(0) && !night.holds(5 * 60) && !night.holds(12 * 60));
-        for wrong in ["", "1-5", "25:00-05:00", "01:00", "01:00-01:00", "01:60-02:00"] {
-            assert_eq!(Window::read(wrong), None, "{wrong}");
         }
     }
 }

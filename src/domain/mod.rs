@@ -1,6 +1,7 @@
 //! What the field talks about, parsed once and valid ever after. No I/O.
 
 pub mod bbox;
+pub mod central;
 pub mod coverage;
 pub mod detection;
 pub mod frame;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::domain::central::FrameDelivery;
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::wire::{file_of_frame_url, frame_url};
 use crate::service::Service;
 
-use super::FrameDelivery;
 use super::trouble::Trouble;
 
 /// Between a frame's name and what makes it one detection's own. No frame's name holds it.

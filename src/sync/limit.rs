@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Timelike as _;
 
+use crate::domain::central::DayWindow;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What may be used of the link.
 pub struct Limit {
-    window: Option<(u16, u16)>,
+    window: Option<DayWindow>,
     bytes_per_hour: u64,
     hour: Instant,
     used: u64,
@@ -16,7 +18,7 @@ pub struct Limit {
 
 impl Limit {
     /// Within `window`, and at most `bytes_per_hour` where that is not 0.
-    pub fn new(window: Option<(u16, u16)>, bytes_per_hour: u64) -> Self {
+    pub fn new(window: Option<DayWindow>, bytes_per_hour: u64) -> Self {
         Self { window, bytes_per_hour, hour: Instant::now(), used: 0 }
     }
 
@@ -34,11 +36,10 @@ impl Limit {
         if self.bytes_per_hour > 0 && self.used >= self.bytes_per_hour {
             return Some(HOUR.saturating_sub(self.hour.elapsed()));
         }
-        let (from, to) = self.window?;
+        let window = self.window?;
         let now = chrono::Local::now();
         let minute = u16::try_from(now.hour() * 60 + now.minute()).unwrap_or(0);
-        let is_in = if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to };
         // Looked at again every half minute: the clock, or summer time, may change.
-        (!is_in).then_some(Duration::from_secs(30))
+        (!window.holds(minute)).then_some(Duration::from_secs(30))
     }
 }

@@ -21,22 +21,13 @@ mod touches;
 mod trouble;
 mod worker;
 
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::domain::central::{DayWindow, FrameDelivery};
 use crate::service::Service;
 
 use address::Address;
-
-/// How central frames come about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FrameDelivery {
-    /// They do not: rows say that there is nothing to look at.
-    None,
-    /// By copies in this folder.
-    Shared(PathBuf),
-}
 
 /// What the sync needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -60,7 +51,7 @@ pub struct Settings {
     /// How pictures get there.
     pub frames: FrameDelivery,
     /// Minutes of the local day, from and to, in which to sync at all.
-    pub window: Option<(u16, u16)>,
+    pub window: Option<DayWindow>,
     /// The most bytes in an hour; 0 for no limit.
     pub bytes_per_hour: u64,
 }

@@ -17,7 +17,7 @@ use super::pull::Puller;
 use super::push::{Batch, Pusher};
 use super::touches::Touches;
 use super::trouble::Trouble;
-use super::{FrameDelivery, Settings, place, schema, set_aside};
+use super::{Settings, place, schema, set_aside};
 
 /// Entries of the feed in one transaction.
 const PAGE: usize = 1000;
@@ -160,7 +160,7 @@ impl Worker {
         let how = How {
             re_enrich: self.settings.re_enrich,
             guard: self.settings.enrich_guard,
-            deletes_pictures: matches!(self.settings.frames, FrameDelivery::Shared(_)),
+            deletes_pictures: !self.frames.are_blind(),
         };
         let pusher =
             Pusher::new(&mut client, self.service.clone(), self.frames.clone(), how, self.settings.deletes, place).await?;
