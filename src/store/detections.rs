@@ -82,6 +82,7 @@ impl Transaction<'_> {
             }
             self.count_color(at, detection.color_name().as_deref(), -1)?;
             self.detections.remove((at.number, track.as_str()))?;
+            self.drop_patched(at, &detection.track)?;
             self.forget(seq)?;
         }
         Ok(())

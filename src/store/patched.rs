@@ -26,6 +26,11 @@ impl Transaction<'_> {
         Ok(self.meta.get(key(at, track).as_str())?.is_some())
     }
 
+    /// Forgets the note with its detection.
+    pub(super) fn drop_patched(&mut self, at: SessionKey, track: &TrackId) -> Result<(), StoreError> {
+        if self.is_patched(at, track)? { self.meta.remove(key(at, track).as_str()) } else { Ok(()) }
+    }
+
     /// Forgets the note, unless there is a newer one than `seq`.
     pub fn forget_patched(&mut self, at: SessionKey, track: &TrackId, seq: u64) -> Result<(), StoreError> {
         let key = key(at, track);
@@ -48,5 +53,52 @@ impl Snapshot {
     /// Whether any are.
     pub fn any_patched(&self) -> Result<bool, StoreError> {
         Ok(self.table(META)?.range("patched/".."patched0")?.next().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::domain::detection::{Detection, Sighting};
+    use crate::domain::ids::{SessionId, TrackId};
+    use crate::domain::session::Open;
+    use crate::domain::time::Timestamp;
+    use crate::runtime::clock::ManualClock;
+    use crate::store::{Options, Store};
+
+    /// A note outlived the session of its detection. Nobody could take it back any more, and each push went on asking for the
+    /// notes of every row.
+    #[test]
+    fn a_note_goes_with_its_session() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            path: folder.path().join("store.redb"),
+            cache_bytes: 1 << 20,
+            touch_interval: Duration::ZERO,
+            reserve_bytes: 0,
+            tombstone_age: Duration::from_secs(3600),
+        };
+        let at = Timestamp::from_micros(1_000_000);
+        let store = Store::open(options, Arc::new(ManualClock::new(at))).expect("opened");
+        let id = SessionId::new("", "s").expect("valid");
+        let open =
+            Open { id: id.clone(), device_id: "d".into(), path: "p".into(), start: at, reason: None, configured_classes: vec![] };
+        let track = TrackId::new("", "1").expect("valid");
+        let sighting = Sighting { track: track.clone(), cls: "person".into(), conf: 0.5, bbox: "{}".into() };
+        let seen = Detection::first_seen(&sighting, at, None, at);
+        let (key, of) = (id.clone(), track.clone());
+        store
+            .write_blocking(move |tx| {
+                let place = tx.add_session(&open.clone().into_session(at))?;
+                tx.put_detection(place, &key, &seen, None)?;
+                tx.note_patched(place, &of)
+            })
+            .expect("noted");
+        assert!(store.read().expect("read").any_patched().expect("read"));
+        assert!(store.write_blocking(move |tx| tx.delete_session(&id)).expect("deleted"));
+        assert!(!store.read().expect("read").any_patched().expect("read"));
+        store.close();
     }
 }
