@@ -15,6 +15,7 @@ use crate::store::Store;
 use super::central::is_same_json;
 use super::import::{self, Imported};
 use super::line::Entry;
+use super::verify::check_pairing;
 
 /// No frame is longer than this.
 const MAX_FRAME_BYTES: u64 = 100 << 20;
@@ -35,24 +36,22 @@ pub struct Refused {
 pub fn prepare_frames(store: &Store, frames: &FramesFolder) -> Result<(), String> {
     let root = frames.root().display();
     let unusable = |error: &dyn std::fmt::Display| format!("The frames folder {root} cannot be used: {error}.");
-    let is_empty = || std::fs::read_dir(frames.root()).map_or(true, |mut files| files.next().is_none());
-    match frames.pairing(&store.identity().uuid) {
-        Ok(Pairing::Paired) => Ok(()),
-        Ok(Pairing::Foreign(_)) => Err(unusable(&"it belongs to another store")),
-        Ok(Pairing::Unmarked) if !is_empty() => {
-            Err(unusable(&"it holds files and is no store's: start the daemon once, or empty it"))
-        }
-        Ok(Pairing::Unmarked) => {
-            frames.pair(&store.identity().uuid).map_err(|error| unusable(&error))?;
-            store
-                .write_blocking(|tx| {
-                    tx.set_frames_paired()?;
-                    Ok(())
-                })
-                .map_err(|error| unusable(&error))
-        }
-        Err(error) => Err(unusable(&error)),
+    let uuid = &store.identity().uuid;
+    let was_paired = store.read().and_then(|snapshot| snapshot.are_frames_paired()).map_err(|error| unusable(&error))?;
+    // On the place where the volume of a paired folder should be mounted, nothing is put.
+    check_pairing(frames, uuid, was_paired)?;
+    if matches!(frames.pairing(uuid), Ok(Pairing::Paired)) {
+        return Ok(());
     }
+    if std::fs::read_dir(frames.root()).is_ok_and(|mut files| files.next().is_some()) {
+        return Err(unusable(&"it holds files and is no store's: start the daemon once, or empty it"));
+    }
+    frames.pair(uuid).map_err(|error| unusable(&error))?;
+    let paired = store.write_blocking(|tx| {
+        tx.set_frames_paired()?;
+        Ok(())
+    });
+    paired.map_err(|error| unusable(&error))
 }
 
 /// Takes in the `lines` that break no rule, all in one commit. `from` is the folder below which the rows name their frames.
