@@ -111,7 +111,7 @@ fn take_in(
 ) -> Result<bool, String> {
     let place = Place::new(database, address, arguments);
     let mut after = place.read();
-    let (left, _, _) = source.count(&after)?;
+    let left = source.count(&after)?;
     if !after.is_empty() {
         eprintln!("going on behind session {after}");
     }
@@ -147,11 +147,12 @@ fn take_in(
 }
 
 fn verify(arguments: &Arguments, source: &Source, store: &Store) -> Result<bool, String> {
-    let (left, sessions, detections) = source.count("")?;
-    let bar = progress_bar(left, "compared");
+    let bar = progress_bar(source.count("")?, "compared");
     let mut after = String::new();
-    let mut differences = 0_usize;
+    let (mut sessions, mut detections, mut differences) = (0, 0, 0_usize);
     let mut compare = |lines: Vec<Line>| {
+        let tracks = lines.iter().filter(|line| line.track.is_some()).count();
+        (sessions, detections) = (sessions + lines.len() - tracks, detections + tracks);
         let texts: Vec<_> = lines.into_iter().map(|line| (line.text, line.url_frame)).collect();
         for difference in migrate::compare(store, &texts, arguments.frames.is_some())? {
             differences += 1;

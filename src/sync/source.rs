@@ -69,18 +69,15 @@ impl Source {
         Ok(Self { runtime, client, shown })
     }
 
-    /// How many sessions there are behind `after`, and how many rows in all.
+    /// How many sessions there are behind `after`.
     ///
     /// # Errors
     /// A sentence.
-    pub fn count(&self, after: &str) -> Result<(u64, u64, u64), String> {
-        let counted = self.runtime.block_on(self.client.query_one(
-            "SELECT (SELECT count(*) FROM sessions WHERE session_id > $1), (SELECT count(*) FROM sessions), (SELECT count(*) FROM detections)",
-            &[&after],
-        ));
-        let row = counted.map_err(|error| unusable(&self.shown, &error.into()))?;
-        let number = |column: usize| row.get::<_, i64>(column).unsigned_abs();
-        Ok((number(0), number(1), number(2)))
+    pub fn count(&self, after: &str) -> Result<u64, String> {
+        let asked = "SELECT count(*) FROM sessions WHERE session_id > $1";
+        let row = self.runtime.block_on(self.client.query_one(asked, &[&after]));
+        let row = row.map_err(|error| unusable(&self.shown, &error.into()))?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
     /// The next sessions behind `after` with all their detections, handed to `take` in pieces, sessions first; and the
