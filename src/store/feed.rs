@@ -197,14 +197,7 @@ mod tests {
     fn a_reader_on_its_way_is_not_sent_back_by_a_deletion_that_was_forgotten() {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
-        let options = Options {
-            path: folder.path().join("store.redb"),
-            cache_bytes: 1 << 20,
-            touch_interval: Duration::ZERO,
-            reserve_bytes: 0,
-            tombstone_age: Duration::from_secs(3600),
-        };
-        let store = Store::open(options, Arc::<ManualClock>::clone(&clock)).expect("opened");
+        let store = Store::open(Options::for_testing(folder.path()), Arc::<ManualClock>::clone(&clock)).expect("opened");
         let ids = |numbers: std::ops::Range<u32>| numbers.map(|number| SessionId::new("", format!("s{number}")).expect("valid"));
         let add = |id: SessionId| {
             let start = Timestamp::from_micros(0);

@@ -83,6 +83,20 @@ pub struct Options {
     pub tombstone_age: Duration,
 }
 
+#[cfg(test)]
+impl Options {
+    /// A small store in `folder`, without a reserve, that holds no touch and remembers deletions for an hour.
+    fn for_testing(folder: &Path) -> Self {
+        Self {
+            path: folder.join("store.redb"),
+            cache_bytes: 1 << 20,
+            touch_interval: Duration::ZERO,
+            reserve_bytes: 0,
+            tombstone_age: Duration::from_secs(3600),
+        }
+    }
+}
+
 /// An open store. Cheap to clone; [`Store::close`] ends it for all clones.
 #[derive(Clone)]
 pub struct Store {

@@ -59,7 +59,6 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use crate::domain::detection::{Detection, Sighting};
     use crate::domain::ids::{SessionId, TrackId};
@@ -73,15 +72,8 @@ mod tests {
     #[test]
     fn a_note_goes_with_its_session() {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
-            path: folder.path().join("store.redb"),
-            cache_bytes: 1 << 20,
-            touch_interval: Duration::ZERO,
-            reserve_bytes: 0,
-            tombstone_age: Duration::from_secs(3600),
-        };
         let at = Timestamp::from_micros(1_000_000);
-        let store = Store::open(options, Arc::new(ManualClock::new(at))).expect("opened");
+        let store = Store::open(Options::for_testing(folder.path()), Arc::new(ManualClock::new(at))).expect("opened");
         let id = SessionId::new("", "s").expect("valid");
         let open =
             Open { id: id.clone(), device_id: "d".into(), path: "p".into(), start: at, reason: None, configured_classes: vec![] };
