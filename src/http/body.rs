@@ -77,8 +77,12 @@ impl FaultNote {
 }
 
 /// A request's body under the limits of time.
-pub struct Guarded {
-    body: Option<Incoming>,
+///
+/// Its end comes in a poll of its own, never in the one that follows a piece. The multipart reader (multer 3.1) looks
+/// for the form's first boundary between two polls and takes an end seen by the second for the whole: a form that
+/// arrived between the two was refused.
+pub struct Guarded<B: Readable = Incoming> {
+    body: Option<B>,
     note: FaultNote,
     /// The client waits for a word before it sends; a refusal needs no draining then.
     expects: bool,
@@ -86,13 +90,20 @@ pub struct Guarded {
     left: usize,
     /// Whether reading has begun: until then the client is not slow, but waits for room.
     begun: bool,
+    /// The last poll gave a piece.
+    gave: bool,
     deadline: Instant,
     patience: Pin<Box<Sleep>>,
 }
 
-impl Guarded {
+/// A body as a connection gives it.
+pub trait Readable: Body<Data = Bytes> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Readable for B {}
+
+impl<B: Readable> Guarded<B> {
     /// Guards `body`, whose request has come with `headers`; no more than `limit` bytes of it are read.
-    pub fn new(body: Incoming, headers: &HeaderMap, note: FaultNote, limit: usize) -> Self {
+    pub fn new(body: B, headers: &HeaderMap, note: FaultNote, limit: usize) -> Self {
         let now = Instant::now();
         Self {
             body: Some(body),
@@ -101,13 +112,14 @@ impl Guarded {
             limit,
             left: limit,
             begun: false,
+            gave: false,
             deadline: now + REQUEST_WITHIN,
             patience: Box::pin(tokio::time::sleep_until(now + BYTE_WITHIN)),
         }
     }
 }
 
-impl Body for Guarded {
+impl<B: Readable> Body for Guarded<B> {
     type Data = Bytes;
     type Error = Fault;
 
@@ -117,6 +129,7 @@ impl Body for Guarded {
             let first = (Instant::now() + BYTE_WITHIN).min(self.deadline);
             self.patience.as_mut().reset(first);
         }
+        let gave = std::mem::take(&mut self.gave);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let fault = match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.len() > self.left) => {
@@ -126,7 +139,13 @@ impl Body for Guarded {
                 self.left -= frame.data_ref().map_or(0, Bytes::len);
                 let next = (Instant::now() + BYTE_WITHIN).min(self.deadline);
                 self.patience.as_mut().reset(next);
+                self.gave = true;
                 return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) if gave => {
+                self.body = None;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             Poll::Ready(None) => {
                 self.body = None;
@@ -144,15 +163,15 @@ impl Body for Guarded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
     }
 }
 
-impl Drop for Guarded {
+impl<B: Readable> Drop for Guarded<B> {
     /// Reads on for a while behind a refusal: closing at once would reset the connection under a
     /// client that still writes, and it would never see the answer.
     fn drop(&mut self) {
@@ -255,5 +274,65 @@ pub async fn read_json(
         Ok(serde_json::Value::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::bad("Invalid JSON: the body must be an object")),
         Err(error) => Err(ApiError::bad(format!("Invalid JSON in the body: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http::Request;
+    use tower_service::Service as _;
+    use warp::Filter as _;
+
+    use super::super::ingest;
+    use super::*;
+
+    /// What a connection gives at each poll; at the end, the end.
+    struct Scripted(VecDeque<Option<&'static str>>);
+
+    impl Body for Scripted {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.pop_front() {
+                Some(Some(piece)) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))),
+                Some(None) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    /// A form that came whole after the reader had asked for it, and before the reader asked again in the same breath,
+    /// was refused as "incomplete multipart stream": a CI run met it once in a hundred ingests, and an agent gives up on 400.
+    #[tokio::test]
+    async fn a_form_may_come_between_any_two_polls() {
+        let head = "--b\r\nContent-Disposition: form-data; name=\"meta\"\r\n\r\n";
+        let meta = "{\"sessionId\":\"s\",\"captureTs\":\"2026-07-01T00:00:00Z\",\"detections\":[]}";
+        let pieces = ["--", "b", &head[3..], meta, "\r\n--b", "--\r\n"].map(Some);
+        // The places of up to three waits among and before the pieces, each a bit.
+        for waits in 0_u32..1 << (2 * pieces.len()) {
+            let mut script = VecDeque::new();
+            for (n, piece) in pieces.into_iter().enumerate() {
+                script.extend(std::iter::repeat_n(None, (waits >> (2 * n) & 3) as usize));
+                script.push_back(piece);
+            }
+            let request = Request::post("/").header(CONTENT_TYPE, "multipart/form-data; boundary=b");
+            let (parts, body) = request.body(Scripted(script)).unwrap().into_parts();
+            let body = Guarded::new(body, &parts.headers, FaultNote::default(), 1 << 20);
+            let form = warp::multipart::form().max_length(None).then(|form| async {
+                match ingest::posted(form, 1 << 20, &FaultNote::default()).await {
+                    Ok(_) => StatusCode::OK,
+                    Err(_) => StatusCode::BAD_REQUEST,
+                }
+            });
+            let answer = warp::service(form).call(Request::from_parts(parts, body)).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "waits {waits:b}");
+        }
     }
 }
