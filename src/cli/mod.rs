@@ -14,6 +14,7 @@ mod rebuild;
 mod reload;
 mod repair;
 mod restore;
+mod retention;
 mod serve;
 mod sync;
 mod verify;
@@ -108,6 +109,11 @@ enum Command {
     /// is a new one with a new change feed: readers of the feed begin again. Exit status: 0 proved, 1 restored with findings or
     /// not restored, 2 restored and not all of it could be looked at.
     Restore(restore::Arguments),
+    /// Say what retention would delete now, and why; nothing is deleted.
+    ///
+    /// Asks the running daemon, or looks into the stopped store itself. The daemon deletes by itself what [retention] says; which
+    /// sessions, by which rule and how many bytes is in its log. Exit status: 0 looked, 1 not.
+    Retention(retention::Arguments),
     /// Put a stopped store in order: what `verify` found.
     ///
     /// Makes all indexes and the change feed anew from the records; readers of the feed begin again. A detection whose frame is
@@ -142,6 +148,7 @@ pub fn run() -> ExitCode {
         Command::Export(arguments) => with_config(loaded(), |loaded| export::run(&arguments, &loaded)),
         Command::Backup(arguments) => with_config(loaded(), |loaded| backup::run(&arguments, &loaded)),
         Command::Restore(arguments) => with_config(loaded(), |loaded| restore::run(&arguments, &loaded)),
+        Command::Retention(arguments) => with_config(loaded(), |loaded| retention::run(&arguments, &loaded)),
         Command::Repair(arguments) => with_config(loaded(), |loaded| repair::run(&arguments, &loaded)),
         Command::Verify(arguments) => match loaded() {
             Ok(loaded) => verify::run(&arguments, &loaded),

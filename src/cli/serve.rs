@@ -167,6 +167,7 @@ async fn background(service: Service, spool: Spool) {
     tokio::join!(
         service.watch_frames(),
         service.delete_beaten_frames(),
+        service.keep_to_retention(),
         service.write_sidecars(),
         service.close_idle_sessions(),
         service.take_spooled_hooks(spool)
@@ -256,6 +257,7 @@ pub fn service_settings(config: &Config, zone: Zone) -> service::Settings {
         playback_base_url: config.mediamtx.playback_base_url.clone(),
         extra: Duration::from_secs(config.playback.extra_seconds.unsigned_abs()),
         idle_close: config.sessions.idle_close,
+        retention: Arc::new(config.retention.policy.clone()),
         re_enrich: config.sync.re_enrich,
         syncs: config.sync.enabled,
     }

@@ -3,7 +3,7 @@
 use super::{Config, Key};
 
 /// Section and name of each key that [`Config::take_live`] takes over; all others need a restart.
-pub const LIVE: [(&str, &str); 12] = [
+pub const LIVE: [(&str, &str); 18] = [
     ("server", "max_connections"),
     ("server", "body_memory_mb"),
     ("server", "cors_origins"),
@@ -15,6 +15,12 @@ pub const LIVE: [(&str, &str); 12] = [
     ("mediamtx", "preroll_sec"),
     ("playback", "start_offset_ms"),
     ("playback", "extra_seconds"),
+    ("retention", "keep"),
+    ("retention", "max_bytes"),
+    ("retention", "min_free"),
+    ("retention", "interval_sec"),
+    ("retention", "trust_clock"),
+    ("retention", "rule"),
     ("log", "level"),
 ];
 
@@ -30,6 +36,7 @@ impl Config {
         self.mediamtx.segment_duration_sec = new.mediamtx.segment_duration_sec;
         self.mediamtx.preroll = new.mediamtx.preroll;
         self.playback = new.playback.clone();
+        self.retention = new.retention.clone();
         self.log.level = new.log.level;
     }
 }

@@ -8,6 +8,7 @@ mod log;
 mod mediamtx;
 mod playback;
 mod reader;
+mod retention;
 mod server;
 mod sessions;
 mod sync;
@@ -23,6 +24,7 @@ pub use log::{Level, Log, LogFormat};
 pub use mediamtx::MediaMtx;
 pub use playback::Playback;
 pub use reader::Key;
+pub use retention::Retention;
 pub use server::{CorsOrigins, Server};
 pub use sessions::Sessions;
 pub use sync::{OnDelete, Sync};
@@ -52,6 +54,8 @@ pub struct Config {
     pub playback: Playback,
     /// What becomes of sessions that nobody closes.
     pub sessions: Sessions,
+    /// What is deleted, and when.
+    pub retention: Retention,
     /// The change feed.
     pub feed: Feed,
     /// The sync with the central Postgres.
@@ -118,6 +122,7 @@ impl Loaded {
             mediamtx: MediaMtx::read(&mut reader),
             playback: Playback::read(&mut reader),
             sessions: Sessions::read(&mut reader),
+            retention: Retention::read(&mut reader),
             feed: Feed::read(&mut reader),
             sync: Sync::read(&mut reader),
             log: Log::read(&mut reader),

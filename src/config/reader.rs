@@ -98,9 +98,13 @@ impl Reader {
     }
 
     fn wrong(&mut self, section: &str, name: &str, value: &impl Display, allowed: &str) {
+        self.fault(section, name, value, &format!("must be {allowed}"));
+    }
+
+    fn fault(&mut self, section: &str, name: &str, value: &impl Display, fault: &str) {
         let name = format!("{section}.{name}");
         let line = self.lines.get(&name).map_or(String::new(), |line| format!("line {line}: "));
-        self.mistakes.push(format!("{line}{name} = {value}: must be {allowed}"));
+        self.mistakes.push(format!("{line}{name} = {value}: {fault}"));
     }
 
     /// A whole number.
@@ -219,7 +223,7 @@ impl Reader {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(reason) => {
-                self.mistakes.push(format!("{section}.{name} = {text:?}: {reason}"));
+                self.fault(section, name, &format!("{text:?}"), &reason);
                 None
             }
         }
@@ -250,7 +254,7 @@ impl Reader {
         for text in texts {
             match parse(&text) {
                 Ok(value) => values.push(value),
-                Err(reason) => self.mistakes.push(format!("{section}.{name} = {text:?}: {reason}")),
+                Err(reason) => self.fault(section, name, &format!("{text:?}"), &reason),
             }
         }
         values
@@ -266,6 +270,25 @@ impl Reader {
             self.wrong(section, name, &given, allowed);
             Vec::new()
         })
+    }
+
+    /// Any number of sections of the same name, `[[section.name]]`, each read by `read`.
+    pub fn sections<T>(&mut self, section: &'static str, name: &'static str, read: impl Fn(&mut Nested<'_>) -> T) -> Vec<T> {
+        let allowed = format!("sections, [[{section}.{name}]]");
+        let Some(given) = self.take(section, name, None, &allowed) else { return Vec::new() };
+        let tables = given.as_array().and_then(|all| all.iter().map(Value::as_table).collect::<Option<Vec<_>>>());
+        let Some(tables) = tables else {
+            self.wrong(section, name, &given, &allowed);
+            return Vec::new();
+        };
+        let mut values = Vec::new();
+        for (number, table) in tables.into_iter().enumerate() {
+            let name = format!("{name}[{number}]");
+            let mut nested = Nested { reader: self, section, name, table: table.clone(), known: Vec::new() };
+            values.push(read(&mut nested));
+            nested.finish();
+        }
+        values
     }
 
     /// One of some words.
@@ -342,6 +365,37 @@ impl Reader {
     }
 }
 
+/// One of several sections of the same name.
+pub struct Nested<'r> {
+    reader: &'r mut Reader,
+    section: &'static str,
+    name: String,
+    table: Table,
+    known: Vec<&'static str>,
+}
+
+impl Nested<'_> {
+    /// The value of a key that need not be set, read by `read`.
+    pub fn read<T>(&mut self, key: &'static str, allowed: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        self.known.push(key);
+        let given = self.table.remove(key)?;
+        let found = read(&given);
+        if found.is_none() {
+            self.reader.wrong(self.section, &format!("{}.{key}", self.name), &given, allowed);
+        }
+        found
+    }
+
+    /// Tells of keys that nobody has read.
+    fn finish(self) {
+        for key in self.table.keys() {
+            let full = format!("{}.{}.{key}", self.section, self.name);
+            let nearest = nearest(key, self.known.iter().copied());
+            self.reader.warn(unknown(&full, nearest));
+        }
+    }
+}
+
 /// The line that holds the byte at `at`, counted from 1.
 fn line_at(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
@@ -352,8 +406,16 @@ fn lines(text: &str) -> HashMap<String, usize> {
     let Ok(table) = DeTable::parse(text) else { return lines };
     for (section, keys) in table.get_ref() {
         let DeValue::Table(keys) = keys.get_ref() else { continue };
-        for key in keys.keys() {
-            lines.insert(format!("{}.{}", section.get_ref(), key.get_ref()), line_at(text, key.span().start));
+        for (key, value) in keys {
+            let name = format!("{}.{}", section.get_ref(), key.get_ref());
+            lines.insert(name.clone(), line_at(text, key.span().start));
+            let DeValue::Array(sections) = value.get_ref() else { continue };
+            for (number, nested) in sections.iter().enumerate() {
+                let DeValue::Table(keys) = nested.get_ref() else { continue };
+                for key in keys.keys() {
+                    lines.insert(format!("{name}[{number}].{}", key.get_ref()), line_at(text, key.span().start));
+                }
+            }
         }
     }
     lines

@@ -3,6 +3,7 @@
 use super::Invalid;
 use std::collections::HashSet;
 
+use super::hold::Hold;
 use super::ids::{SessionId, check_text};
 use super::time::Timestamp;
 
@@ -71,6 +72,8 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When the record last changed.
     pub updated_at: Timestamp,
+    /// Why it must stay, where an operator said so.
+    pub hold: Option<Hold>,
 }
 
 /// The end of a closed session.
@@ -94,7 +97,7 @@ impl Session {
     }
 
     /// Takes in another store's record of the same session: a closed session is not reopened, the newer
-    /// of two ends wins, times of media widen, classes seen join. Says whether anything changed.
+    /// of two ends wins, times of media widen, classes seen join, the longer hold holds. Says whether anything changed.
     pub fn merge(&mut self, other: &Self) -> bool {
         let before = self.clone();
         if other.end.is_some() && (self.end.is_none() || other.updated_at > self.updated_at) {
@@ -111,6 +114,7 @@ impl Session {
         }
         self.see_classes(&other.detected_classes);
         self.created_at = self.created_at.min(other.created_at);
+        self.hold = Hold::longer(self.hold.take(), other.hold.as_ref());
         let changed = *self != before;
         if changed {
             self.updated_at = self.updated_at.max(other.updated_at);
@@ -170,6 +174,7 @@ impl Open {
             detected_classes: Vec::new(),
             created_at: now,
             updated_at: now,
+            hold: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::detection::Detection;
+use super::hold::Hold;
 use super::ids::SessionId;
 use super::session::Session;
 use super::time::Timestamp;
@@ -53,9 +54,26 @@ impl Serialize for SessionJson<'_> {
         map.serialize_entry("created_at", &form.time(session.created_at))?;
         map.serialize_entry("updated_at", &form.time(session.updated_at))?;
         map.serialize_entry("end_reason", &session.end.and_then(|end| end.reason).map(super::session::EndReason::as_str))?;
+        if let Some(hold) = &session.hold {
+            map.serialize_entry("hold", &HoldJson(hold, form))?;
+        }
         if form == Form::Export {
             map.serialize_entry("extra", &serde_json::Map::new())?;
         }
+        map.end()
+    }
+}
+
+/// A hold's JSON.
+pub struct HoldJson<'a>(pub &'a Hold, pub Form);
+
+impl Serialize for HoldJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(hold, form) = *self;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("reason", &hold.reason)?;
+        map.serialize_entry("until", &hold.until.map(|until| form.time(until)))?;
+        map.serialize_entry("since", &form.time(hold.since))?;
         map.end()
     }
 }

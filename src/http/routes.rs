@@ -13,7 +13,9 @@ use crate::domain::hook::Kind;
 use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
-use super::{Api, backup, changes, enrichment, frames, health, hooks, ingest, recordings, sessions, tracks, verify};
+use super::{
+    Api, backup, changes, enrichment, frames, health, holds, hooks, ingest, recordings, retention, sessions, tracks, verify,
+};
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
@@ -35,6 +37,10 @@ const TRACK_META: Address = Address("/sessions/:id/tracks/meta", "GET");
 const TRACK_META_JSON: Address = Address("/sessions/:id/tracks/meta.json", "GET");
 const TRACK_SEGMENT: Address = Address("/sessions/:id/tracks/:segment", "GET");
 const ATTRIBUTES: Address = Address("/sessions/:id/detections/:track/attributes", "PATCH");
+const HOLD: Address = Address("/sessions/:id/hold", "POST");
+const RELEASE: Address = Address("/sessions/:id/hold", "DELETE");
+const HOLDS: Address = Address("/holds", "GET");
+const RETENTION_PLAN: Address = Address("/retention/plan", "GET");
 const PENDING: Address = Address("/enrichment/pending", "GET");
 const INGEST: Address = Address("/ingest", "POST");
 const DETECTIONS: Address = Address("/ingest/detections/:id", "GET");
@@ -49,7 +55,7 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 26] = [
+const ADDRESSES: [&Address; 30] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
@@ -64,6 +70,10 @@ const ADDRESSES: [&Address; 26] = [
     &TRACK_META_JSON,
     &TRACK_SEGMENT,
     &ATTRIBUTES,
+    &HOLD,
+    &RELEASE,
+    &HOLDS,
+    &RETENTION_PLAN,
     &PENDING,
     &INGEST,
     &DETECTIONS,
@@ -263,6 +273,8 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .unify()
         .or(enrichment_routes(api))
         .unify()
+        .or(retention_routes(api))
+        .unify()
         .or(elsewhere())
         .unify()
         .recover(|rejection: Rejection| async move { Ok::<_, Infallible>(refusal(&rejection)) })
@@ -285,6 +297,32 @@ fn enrichment_routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         },
     );
     get!(api, PENDING, |_values, query| enrichment::pending(&api, &query).await).or(patch).unify().boxed()
+}
+
+fn retention_routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
+    let (holding, releasing) = (Arc::clone(api), Arc::clone(api));
+    let hold = at(&HOLD).and(json(api, anyone)).then(move |values: Vec<String>, body: Result<Json, ApiError>| {
+        let api = Arc::clone(&holding);
+        async move {
+            let answer = match body {
+                Ok(body) => holds::hold(&api, &values[0], body).await,
+                Err(error) => Err(error),
+            };
+            Carrier::from(answer)
+        }
+    });
+    let release = at(&RELEASE).then(move |values: Vec<String>| {
+        let api = Arc::clone(&releasing);
+        async move { Carrier::from(holds::release(&api, &values[0]).await) }
+    });
+    get!(api, HOLDS, |_values, query| holds::list(&api, &query).await)
+        .or(get!(api, RETENTION_PLAN, |_values, query| retention::plan(&api, &query).await))
+        .unify()
+        .or(hold)
+        .unify()
+        .or(release)
+        .unify()
+        .boxed()
 }
 
 fn ingest_route(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {

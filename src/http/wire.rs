@@ -78,6 +78,17 @@ pub fn close(object: &Object) -> Result<Close, Invalid> {
     Ok(Close { id, end, postroll_sec: postroll.and_then(whole_seconds) })
 }
 
+/// `POST /sessions/:id/hold` at `now`: the reason, and the end where there is one.
+pub fn hold(object: &Object, now: Timestamp) -> Result<(String, Option<Timestamp>), Invalid> {
+    let reason = filled(object, "reason")?.map(str::trim).filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or_else(|| Invalid::field("reason", "is required"))?;
+    let until = text(object, "until")?.map(|text| Timestamp::parse_field("until", text)).transpose()?;
+    if until.is_some_and(|until| until <= now) {
+        return Err(Invalid::field("until", "must be in the future"));
+    }
+    Ok((reason.to_owned(), until))
+}
+
 /// A whole number from 0 on that Postgres' INTEGER can hold; 5.0 is one.
 fn whole_seconds(value: &Value) -> Option<i32> {
     let seconds = value.as_f64()?;

@@ -100,7 +100,31 @@ impl Folder {
         for inner in folder.names()? {
             folder.remove(inner.as_c_str())?;
         }
+        self.remove_empty(name)
+    }
+
+    /// Deletes the folder called `name`, which must be empty.
+    pub fn remove_empty(&self, name: impl Arg) -> io::Result<()> {
         Ok(unlinkat(&*self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Bytes that all below it takes on its volume, links not followed.
+    pub fn room(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for name in self.names()? {
+            let found = match statat(&*self.0, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                found => found?,
+            };
+            bytes += u64::try_from(found.st_blocks).unwrap_or(0) * BLOCK_BYTES;
+            if rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir() {
+                bytes += self.folder(name.as_c_str()).and_then(|folder| folder.room()).or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(0),
+                    _ => Err(error),
+                })?;
+            }
+        }
+        Ok(bytes)
     }
 
     /// Length of the regular file called `name`.
@@ -138,6 +162,9 @@ impl From<OwnedFd> for Folder {
         Self(Arc::new(File::from(folder)))
     }
 }
+
+/// What `st_blocks` counts.
+const BLOCK_BYTES: u64 = 512;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::DIRECTORY);
 

@@ -140,11 +140,18 @@ impl FramesFolder {
         file.write_all(bytes)?;
         file.sync_data()?;
         let place = layout::session_folder(session);
-        let folder = match root.folder(place) {
+        let mut folder = match root.folder(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_session_folder(&root, place)?,
             other => other?,
         };
-        temporary.rename(&frame.name, &folder, &frame.name)?;
+        match temporary.rename(&frame.name, &folder, &frame.name) {
+            // It was a deleted session's, and deleted between the two; the session has been opened anew.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                folder = self.make_session_folder(&root, place)?;
+                temporary.rename(&frame.name, &folder, &frame.name)?;
+            }
+            done => done?,
+        }
         frame.folder = folder.clone();
         // Another request has just made the folder, and it may not be on the disk yet.
         if self.unsynced.load(Ordering::SeqCst) > 0 {
@@ -173,6 +180,22 @@ impl FramesFolder {
     /// Deletes a session's frame; one that is gone already is fine.
     pub fn delete(&self, session: &SessionId, file: &str) -> io::Result<()> {
         gone_is_fine(self.session(session).and_then(|folder| folder.delete(file)))
+    }
+
+    /// Deletes a deleted session's folder with its record; says whether it is gone. One in which other files lie stays.
+    pub fn delete_session_folder(&self, session: &SessionId) -> io::Result<bool> {
+        let root = Folder::root(&self.root)?;
+        let place = layout::session_folder(session);
+        gone_is_fine(root.folder(place).and_then(|folder| folder.delete(layout::SIDECAR)))?;
+        match root.remove_empty(place) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            done => gone_is_fine(done).map(|()| true),
+        }
+    }
+
+    /// Makes deletions of sessions' folders durable.
+    pub fn sync(&self) -> io::Result<()> {
+        Folder::root(&self.root)?.sync()
     }
 
     /// Moves what lies in the folder and is named by no row out of the way, under a name that is free. Durable with

@@ -116,6 +116,11 @@ pub fn is_unready_hook(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".unready")
 }
 
+/// Below the tracks folder: the folder of a session's tracks.
+pub fn tracks_folder(session: &SessionId) -> &str {
+    session.as_str()
+}
+
 /// Below the tracks folder: a session's index.
 pub fn track_index(session: &SessionId) -> [&str; 2] {
     [session.as_str(), "index.json"]

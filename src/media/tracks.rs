@@ -1,4 +1,4 @@
-//! Track files, as the AI worker writes them. Only read.
+//! Track files, as the AI worker writes them. Only read, until retention deletes them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::domain::ids::{FileName, SessionId};
 
-use super::{beneath, layout};
+use super::beneath::{self, Folder};
+use super::layout;
 
 /// An index or meta file longer than this is not the worker's.
 const MAX_JSON_BYTES: u64 = 16 << 20;
@@ -60,6 +61,28 @@ impl TracksFolder {
         // The index first: a segment that it calls closed was closed before the file is read.
         let closed = self.is_closed(session, segment.as_str());
         Ok((beneath::open(&self.root, &layout::track_segment(session, segment.as_str()))?, closed))
+    }
+
+    /// Bytes that a session's tracks take on their volume; 0 where there are none.
+    pub fn room(&self, session: &SessionId) -> io::Result<u64> {
+        match self.session(session).and_then(|folder| folder.room()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            room => room,
+        }
+    }
+
+    /// Deletes a session's tracks with their folder; what is gone already is fine.
+    pub fn delete(&self, session: &SessionId) -> io::Result<()> {
+        beneath::gone_is_fine(Folder::root(&self.root).and_then(|root| root.remove(layout::tracks_folder(session))))
+    }
+
+    /// Makes deletions of sessions' folders durable.
+    pub fn sync(&self) -> io::Result<()> {
+        beneath::gone_is_fine(Folder::root(&self.root).and_then(|root| root.sync()))
+    }
+
+    fn session(&self, session: &SessionId) -> io::Result<Folder> {
+        Folder::root(&self.root)?.folder(layout::tracks_folder(session))
     }
 
     fn is_closed(&self, session: &SessionId, segment: &str) -> bool {

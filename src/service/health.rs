@@ -10,6 +10,7 @@ use crate::store::{StoreError, guarded};
 
 use super::central::Central;
 use super::ledger::Watching;
+use super::retention::Retention;
 use super::{Service, blocking};
 
 /// Below so many free bytes a volume is called nearly full.
@@ -50,6 +51,8 @@ pub struct Health {
     pub central_database: &'static str,
     /// How the sync with it is; null where there is none.
     pub sync: Option<Central>,
+    /// How retention is; null where there are no rules.
+    pub retention: Option<Retention>,
 }
 
 /// Free bytes of each folder's volume; null where it cannot be told.
@@ -80,7 +83,12 @@ impl Service {
         health.reasons.extend(inner.pairing.problem());
         health.sync.clone_from(&inner.central.borrow());
         health.reasons.extend(health.sync.iter().flat_map(Central::problems));
-        let free = |path: &Path| disk::free_bytes(path).ok();
+        if !self.settings().retention.is_empty() {
+            let retention = inner.retention.borrow().clone();
+            health.reasons.extend(retention.problems.iter().cloned());
+            health.retention = Some(retention);
+        }
+        let free = |path: &Path| disk::volume(path).ok().map(|volume| volume.free);
         health.free_bytes.frames = free(inner.frames.root());
         health.free_bytes.tracks = free(inner.tracks.root());
         let Some(store) = self.opened() else {
@@ -165,6 +173,7 @@ impl Health {
             recordings: None,
             central_database: "not configured",
             sync: None,
+            retention: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::query::SessionKey;
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
-use crate::store::{FrameFile, Store, StoreError, Transaction, WriteError};
+use crate::store::{FrameFile, Store, StoreError, Tracks, Transaction, WriteError};
 
 use super::line::Entry;
 
@@ -192,7 +192,7 @@ impl<'w> Work<'w, '_> {
             }
             Entry::Deleted(id) => {
                 self.known.remove(id);
-                let changed = self.tx.delete_session(id)?;
+                let changed = self.tx.delete_session(id, Tracks::Stay)?;
                 self.done.deleted += u64::from(changed);
                 changed
             }

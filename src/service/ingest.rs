@@ -107,7 +107,7 @@ fn plan(
     let written = match (frames, picture) {
         (Some(frames), Some(jpeg)) if merge.counts.frame_saved => {
             let bytes = jpeg.bytes();
-            if disk::free_bytes(frames.root()).is_ok_and(|free| free < bytes.len() as u64 + KEEP_FREE_BYTES) {
+            if disk::volume(frames.root()).is_ok_and(|volume| volume.free < bytes.len() as u64 + KEEP_FREE_BYTES) {
                 return Err(ServiceError::Full);
             }
             let name = layout::frame_name(frame.capture, Uuid::new_v4().as_u64_pair().1);

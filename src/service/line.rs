@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::domain::Invalid;
 use crate::domain::bbox::clean_bbox;
 use crate::domain::detection::{Detection, Picture};
+use crate::domain::hold::Hold;
 use crate::domain::ids::{SessionId, TrackId, check_text};
 use crate::domain::measured::Stream;
 use crate::domain::segment::{Segment, State};
@@ -64,6 +65,22 @@ struct SessionLine {
     created_at: Option<String>,
     updated_at: Option<String>,
     end_reason: Option<String>,
+    hold: Option<HoldLine>,
+}
+
+#[derive(Deserialize)]
+struct HoldLine {
+    reason: String,
+    until: Option<String>,
+    since: String,
+}
+
+impl HoldLine {
+    fn into_hold(self) -> Result<Hold, Invalid> {
+        check_text("hold.reason", &self.reason, MAX_TEXT_BYTES)?;
+        let until = time("hold.until", self.until.as_ref())?;
+        Ok(Hold { reason: self.reason, until, since: Timestamp::parse_field("hold.since", &self.since)? })
+    }
 }
 
 #[derive(Deserialize)]
@@ -177,6 +194,7 @@ impl Entry {
             detected_classes: line.detected_classes.unwrap_or_default(),
             created_at,
             updated_at: time("updated_at", line.updated_at.as_ref())?.unwrap_or(created_at),
+            hold: line.hold.map(HoldLine::into_hold).transpose()?,
         })))
     }
 

@@ -10,6 +10,7 @@ pub mod enrichment;
 pub mod export;
 pub mod frames;
 pub mod health;
+pub mod holds;
 pub mod hooks;
 pub mod import;
 pub mod ingest;
@@ -23,6 +24,7 @@ pub mod rebuild;
 pub mod recordings;
 pub mod repair;
 pub mod restore;
+pub mod retention;
 pub mod sessions;
 pub mod sidecars;
 mod spool;
@@ -32,12 +34,14 @@ pub mod verify;
 pub mod whole;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::domain::record_path::RecordPath;
+use crate::domain::retention::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::zone::Zone;
 use crate::media::frames::FramesFolder;
@@ -85,6 +89,8 @@ pub struct Settings {
     pub extra: Duration,
     /// `[sessions] idle_close_sec`; `None` is never.
     pub idle_close: Option<Duration>,
+    /// `[retention]`.
+    pub retention: Arc<Policy>,
 }
 
 /// The use cases. Cheap to clone.
@@ -110,6 +116,12 @@ struct Inner {
     stopping: watch::Sender<bool>,
     /// How the sync is, where there is one.
     central: watch::Sender<Option<central::Central>>,
+    /// How retention is.
+    retention: watch::Sender<retention::Retention>,
+    /// Held while a plan of retention is made.
+    planning: Mutex<()>,
+    /// Less room is free than retention should keep: files are deleted at once.
+    is_room_short: AtomicBool,
 }
 
 /// Why a use case did not succeed. Nothing was changed.
@@ -204,6 +216,9 @@ impl Service {
                 recordings: RecordingsState::default(),
                 stopping: watch::Sender::new(false),
                 central: watch::Sender::new(None),
+                retention: watch::Sender::new(retention::Retention::default()),
+                planning: Mutex::new(()),
+                is_room_short: AtomicBool::new(false),
             }),
         }
     }

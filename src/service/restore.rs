@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::detection::Detection;
 use crate::domain::ids::{FileName, SessionId, TrackId};
 use crate::media::restoring::{Filling, Generation};
-use crate::store::{Store, StoreError, Transaction};
+use crate::store::{Store, StoreError, Tracks, Transaction};
 
 use super::backup::{Manifest, hash};
 use super::catalogue::FORMAT;
@@ -130,7 +130,7 @@ fn put(tx: &mut Transaction<'_>, entry: &Entry) -> Result<(), StoreError> {
             };
             tx.put_detection(at, id, detection, of.as_ref())
         }
-        Entry::Deleted(id) => tx.delete_session(id).map(drop),
+        Entry::Deleted(id) => tx.delete_session(id, Tracks::Stay).map(drop),
         Entry::Segment(segment) => tx.put_segment(segment).map(drop),
         Entry::Aside => Ok(()),
     }

@@ -131,7 +131,14 @@ impl Sidecars {
         let session = snapshot.session(id)?;
         drop(snapshot);
         let changed = match session {
-            None => self.frames.delete_sidecar(id)?,
+            None => {
+                let was_there = self.frames.delete_sidecar(id)?;
+                if was_there {
+                    // It was written while the session was deleted, and the folder made anew for it.
+                    self.frames.delete_session_folder(id)?;
+                }
+                was_there
+            }
             // It will be met again when it is closed.
             Some((_, session)) if session.is_open() => false,
             Some(_) => match lines_of(&self.store, id)? {

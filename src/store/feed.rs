@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::domain::session::Open;
     use crate::runtime::clock::ManualClock;
-    use crate::store::{Options, Store};
+    use crate::store::{Options, Store, Tracks};
 
     /// An export of more entries than one page holds broke off with "Feed restarted" as soon as a deletion beyond that page
     /// was forgotten: each page was treated as a reader that comes back after a long time.
@@ -205,7 +205,7 @@ mod tests {
             store.write_blocking(move |tx| tx.add_session(&open.clone().into_session(start)).map(drop)).expect("added");
         };
         ids(0..4).for_each(add);
-        store.write_blocking(|tx| tx.delete_session(&SessionId::new("", "s3").expect("valid"))).expect("deleted");
+        store.write_blocking(|tx| tx.delete_session(&SessionId::new("", "s3").expect("valid"), Tracks::Stay)).expect("deleted");
         clock.advance(Duration::from_secs(7200));
         store.write_blocking(|tx| tx.drop_tombstones(tx.now(), 10)).expect("forgotten");
         ids(4..6).for_each(add);

@@ -9,7 +9,9 @@ mod database;
 mod detections;
 mod error;
 mod feed;
+mod folders;
 mod frames;
+mod holds;
 mod index;
 mod journal;
 mod journaled;
@@ -21,6 +23,7 @@ mod queue;
 mod record;
 mod repair;
 mod reserve;
+mod retention;
 mod schema;
 mod segments;
 mod sessions;
@@ -49,10 +52,12 @@ pub use building::Building;
 pub use damage::guarded;
 pub use error::{StoreError, WriteError};
 pub use feed::{Change, Entity, FeedError, FeedPage};
+pub use folders::{DeletedFolders, Tracks};
 pub use frames::{BeatenFrame, FrameFile};
 pub use lock::is_in_use;
 pub use queue::Urgency;
 pub use repair::{Mended, Mender, Picture};
+pub use retention::Weight;
 pub use schema::Identity;
 pub use shadow::check_pages;
 pub use snapshot::Snapshot;
@@ -170,7 +175,7 @@ impl Store {
                 commit::catch_up(&database, &unapplied.batch, clock.now())?;
             }
             if format < schema::FORMAT {
-                schema::upgrade(&database, journal.number(), clock.now())?;
+                schema::upgrade(&database, format, journal.number(), clock.now())?;
                 journal.reset();
             }
             let snapshot = Snapshot::new(database, Arc::default())?;

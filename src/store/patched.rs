@@ -65,7 +65,7 @@ mod tests {
     use crate::domain::session::Open;
     use crate::domain::time::Timestamp;
     use crate::runtime::clock::ManualClock;
-    use crate::store::{Options, Store};
+    use crate::store::{Options, Store, Tracks};
 
     /// A note outlived the session of its detection. Nobody could take it back any more, and each push went on asking for the
     /// notes of every row.
@@ -89,7 +89,7 @@ mod tests {
             })
             .expect("noted");
         assert!(store.read().expect("read").any_patched().expect("read"));
-        assert!(store.write_blocking(move |tx| tx.delete_session(&id)).expect("deleted"));
+        assert!(store.write_blocking(move |tx| tx.delete_session(&id, Tracks::Stay)).expect("deleted"));
         assert!(!store.read().expect("read").any_patched().expect("read"));
         store.close();
     }

@@ -5,6 +5,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use crate::domain::detection::{Detection, Picture};
+use crate::domain::hold::Hold;
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::measured::Stream;
 use crate::domain::query::SessionKey;
@@ -22,9 +23,10 @@ const MAX_RECORD_BYTES: usize = 16 << 20;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_RECORD_BYTES>> =
     bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
 
-/// The version that this program writes, of all records but segments.
+/// The version that this program writes, of all records but segments and held sessions.
 const VERSION: u8 = 1;
 const SEGMENT_VERSION: u8 = 2;
+const HELD_SESSION_VERSION: u8 = 2;
 
 #[derive(Encode, Decode)]
 struct SessionV1 {
@@ -44,6 +46,20 @@ struct SessionV1 {
     created_at: i64,
     updated_at: i64,
     seq: u64,
+}
+
+/// A session that is held; one that is not is still written as [`SessionV1`].
+#[derive(Encode, Decode)]
+struct SessionV2 {
+    session: SessionV1,
+    hold: HoldV1,
+}
+
+#[derive(Encode, Decode)]
+struct HoldV1 {
+    reason: String,
+    until: Option<i64>,
+    since: i64,
 }
 
 #[derive(Encode, Decode)]
@@ -137,7 +153,7 @@ fn decode_as<T: Decode<()>>(known: u8, what: &str, bytes: &[u8]) -> Result<T, St
 /// A session's record; `seq` is its number in the feed.
 pub fn encode_session(session: &Session, seq: u64) -> Result<Vec<u8>, StoreError> {
     let micros = |at: Option<Timestamp>| at.map(Timestamp::micros);
-    encode(SessionV1 {
+    let record = SessionV1 {
         id: session.id.as_str().to_owned(),
         device_id: session.device_id.clone(),
         path: session.path.clone(),
@@ -154,13 +170,25 @@ pub fn encode_session(session: &Session, seq: u64) -> Result<Vec<u8>, StoreError
         created_at: session.created_at.micros(),
         updated_at: session.updated_at.micros(),
         seq,
-    })
+    };
+    match &session.hold {
+        None => encode(record),
+        Some(Hold { reason, until, since }) => {
+            let hold = HoldV1 { reason: reason.clone(), until: micros(*until), since: since.micros() };
+            encode_as(HELD_SESSION_VERSION, SessionV2 { session: record, hold })
+        }
+    }
 }
 
 /// Reads [`encode_session`]'s bytes.
 pub fn decode_session(bytes: &[u8]) -> Result<(Session, u64), StoreError> {
-    let record: SessionV1 = decode("a session", bytes)?;
     let at = Timestamp::from_micros;
+    let (record, hold) = if bytes.first() == Some(&HELD_SESSION_VERSION) {
+        let SessionV2 { session, hold } = decode_as(HELD_SESSION_VERSION, "a session", bytes)?;
+        (session, Some(Hold { reason: hold.reason, until: hold.until.map(at), since: at(hold.since) }))
+    } else {
+        (decode::<SessionV1>("a session", bytes)?, None)
+    };
     let end = match record.end {
         None => None,
         Some((micros, code)) => Some(End { at: at(micros), reason: end_reason(code)? }),
@@ -181,6 +209,7 @@ pub fn decode_session(bytes: &[u8]) -> Result<(Session, u64), StoreError> {
         detected_classes: record.detected_classes,
         created_at: at(record.created_at),
         updated_at: at(record.updated_at),
+        hold,
     };
     Ok((session, record.seq))
 }

@@ -90,6 +90,7 @@ impl Transaction<'_> {
         self.session_ids.clear()?;
         self.open_sessions.clear()?;
         self.closed_sessions.clear()?;
+        self.held_sessions.clear()?;
         self.by_class.clear()?;
         self.by_path.clear()?;
         self.by_device.clear()?;
@@ -230,6 +231,9 @@ impl Transaction<'_> {
             self.open_sessions.insert(raw(at), ())?;
         } else {
             self.closed_sessions.insert((duration_class(session), at.start, at.number), ())?;
+        }
+        if session.hold.is_some() {
+            self.held_sessions.insert(raw(at), ())?;
         }
         for class in &session.detected_classes {
             self.by_class.insert((class.as_str(), at.start, at.number), ())?;

@@ -6,16 +6,16 @@ use uuid::Uuid;
 use crate::domain::time::Timestamp;
 
 use super::tables::{
-    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    PUBLISHED, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
+    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DELETED_FOLDERS, DETECTIONS, FEED, FRAMES,
+    HELD_SESSIONS, META, OPEN_SESSIONS, PUBLISHED, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
 };
 use super::{StoreError, Transaction};
 
 /// The format that this program writes. A store of a higher one is refused.
 ///
 /// 1: the first. 2: a journal lies beside the database, which holds what the database does not yet. 3: segments stand in an
-/// index by time, and are known as far as their files say.
-pub const FORMAT: u32 = 3;
+/// index by time, and are known as far as their files say. 4: sessions can be held, and the folders of deleted ones are in a queue.
+pub const FORMAT: u32 = 4;
 
 /// The format of this store.
 pub const KEY_FORMAT: &str = "format";
@@ -49,13 +49,15 @@ pub fn prepare(database: &Database, now: Timestamp) -> Result<(Identity, u32), S
     }
 }
 
-/// Brings a store of an older format, which has caught up with its journal, up to date.
-pub fn upgrade(database: &Database, journal_applied: u64, now: Timestamp) -> Result<(), StoreError> {
+/// Brings a store of the older `format`, which has caught up with its journal, up to date.
+pub fn upgrade(database: &Database, format: u32, journal_applied: u64, now: Timestamp) -> Result<(), StoreError> {
     let mut txn = database.begin_write()?;
     txn.set_quick_repair(true);
     let mut tx = Transaction::new(&txn, now)?;
     tx.do_without_journal();
-    tx.index_segments()?;
+    if format < 3 {
+        tx.index_segments()?;
+    }
     tx.meta.insert(KEY_FORMAT, FORMAT.to_string().as_str())?;
     tx.set_journal_applied(journal_applied)?;
     drop(tx);
@@ -114,6 +116,8 @@ fn create(database: &Database, now: Timestamp) -> Result<Identity, StoreError> {
         txn.open_table(TOMBSTONES)?;
         txn.open_table(SEGMENTS_BY_TIME)?;
         txn.open_table(PUBLISHED)?;
+        txn.open_table(HELD_SESSIONS)?;
+        txn.open_table(DELETED_FOLDERS)?;
     }
     txn.commit()?;
     Ok(identity)

@@ -10,6 +10,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 use super::feed::Entity;
+use super::folders::Tracks;
 use super::index::{AllOf, AnyOf, Cursor, Keys, Span};
 use super::tables::{
     BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, OPEN_SESSIONS, RawSessionKey, SESSION_IDS, SESSIONS, key, raw,
@@ -35,6 +36,7 @@ impl Transaction<'_> {
         // Its first number in the feed is unique and rises, so it serves as the session's own.
         let at = SessionKey { start: session.start.micros(), number: self.head + 1 };
         self.session_ids.insert(session.id.as_str(), raw(at))?;
+        self.keep_folders(&session.id)?;
         self.by_path.insert((session.path.as_str(), at.start, at.number), ())?;
         self.by_device.insert((session.device_id.as_str(), at.start, at.number), ())?;
         self.store_session(at, session, None)?;
@@ -61,6 +63,11 @@ impl Transaction<'_> {
                 None => self.open_sessions.insert(raw(at), ())?,
                 Some(class) => self.closed_sessions.insert((class, at.start, at.number), ())?,
             }
+        }
+        match (old.as_ref().is_some_and(|old| old.hold.is_some()), session.hold.is_some()) {
+            (false, true) => self.held_sessions.insert(raw(at), ())?,
+            (true, false) => self.held_sessions.remove(raw(at))?,
+            _ => {}
         }
         let known = old.as_ref().map_or(&[][..], |old| &old.detected_classes);
         for class in session.detected_classes.iter().filter(|class| !known.contains(class)) {
@@ -139,8 +146,8 @@ impl Transaction<'_> {
     }
 
     /// Deletes the session called `id` with all its detections, hands its frames to the queue
-    /// of beaten ones and leaves a tombstone. Says whether there was such a session.
-    pub fn delete_session(&mut self, id: &SessionId) -> Result<bool, StoreError> {
+    /// of beaten ones and its folders to theirs, and leaves a tombstone. Says whether there was such a session.
+    pub fn delete_session(&mut self, id: &SessionId, tracks: Tracks) -> Result<bool, StoreError> {
         let Some((at, session)) = self.session(id)? else { return Ok(false) };
         self.delete_detections(at, &session)?;
         let seq = self.stored_session(at)?.map(|(_, seq)| seq);
@@ -156,9 +163,13 @@ impl Transaction<'_> {
         }
         self.by_path.remove((session.path.as_str(), at.start, at.number))?;
         self.by_device.remove((session.device_id.as_str(), at.start, at.number))?;
+        if session.hold.is_some() {
+            self.held_sessions.remove(raw(at))?;
+        }
         if let Some(seq) = seq {
             self.forget(seq)?;
         }
+        self.delete_folders(id, tracks)?;
         self.written.remove(&at);
         self.bury(id)?;
         Ok(true)

@@ -47,6 +47,11 @@ pub const FEED: TableDefinition<u64, &[u8]> = TableDefinition::new("feed");
 /// Feed number of a tombstone → microseconds of the deletion.
 pub const TOMBSTONES: TableDefinition<u64, i64> = TableDefinition::new("tombstones");
 
+/// Sessions that are held.
+pub const HELD_SESSIONS: TableDefinition<RawSessionKey, ()> = TableDefinition::new("held_sessions");
+/// Id of a deleted session whose folders are still there → whether that of its tracks is to go, too.
+pub const DELETED_FOLDERS: TableDefinition<&str, bool> = TableDefinition::new("deleted_folders");
+
 /// The stored form of `key`.
 pub fn raw(key: SessionKey) -> RawSessionKey {
     (key.start, key.number)

@@ -13,8 +13,9 @@ use super::journal::Batch;
 use super::journaled::{AnyTable, Journaled};
 use super::schema::{KEY_FEED_FLOOR, KEY_FRAMES_PAIRED, KEY_JOURNAL, KEY_UUID};
 use super::tables::{
-    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    PUBLISHED, RawIndexKey, RawSegmentKey, RawSessionKey, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES,
+    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DELETED_FOLDERS, DETECTIONS, FEED, FRAMES,
+    HELD_SESSIONS, META, OPEN_SESSIONS, PUBLISHED, RawIndexKey, RawSegmentKey, RawSessionKey, SEGMENTS, SEGMENTS_BY_TIME,
+    SESSION_IDS, SESSIONS, TOMBSTONES,
 };
 
 /// What a change is applied to. Nothing is visible to readers before the commit.
@@ -36,6 +37,8 @@ pub struct Transaction<'t> {
     pub(super) tombstones: Journaled<'t, u64, i64>,
     pub(super) segments_by_time: Journaled<'t, RawSegmentKey, i64>,
     pub(super) published: Journaled<'t, &'static str, i64>,
+    pub(super) held_sessions: Journaled<'t, RawSessionKey, ()>,
+    pub(super) deleted_folders: Journaled<'t, &'static str, bool>,
     /// The feed's newest number so far.
     pub(super) head: u64,
     /// Sessions that this transaction writes to; their held touches go along.
@@ -73,6 +76,8 @@ impl<'t> Transaction<'t> {
             tombstones: Journaled::open(txn, TOMBSTONES)?,
             segments_by_time: Journaled::open(txn, SEGMENTS_BY_TIME)?,
             published: Journaled::open(txn, PUBLISHED)?,
+            held_sessions: Journaled::open(txn, HELD_SESSIONS)?,
+            deleted_folders: Journaled::open(txn, DELETED_FOLDERS)?,
             head: newest.max(floor),
             written: HashSet::new(),
             now,
@@ -88,7 +93,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// Every table by its number in the journal, which must never change: add new ones at the end.
-    fn tables(&mut self) -> [&mut dyn AnyTable; 17] {
+    fn tables(&mut self) -> [&mut dyn AnyTable; 19] {
         [
             &mut self.meta,
             &mut self.session_ids,
@@ -107,6 +112,8 @@ impl<'t> Transaction<'t> {
             &mut self.tombstones,
             &mut self.segments_by_time,
             &mut self.published,
+            &mut self.held_sessions,
+            &mut self.deleted_folders,
         ]
     }
 

@@ -154,3 +154,17 @@ fn a_store_of_format_2_is_read_with_what_its_journal_holds() {
     let ran = daemon.killed().run(&["verify"], b"");
     assert!(!(ran.stdout.clone() + &ran.stderr).contains("segments"), "{}{}", ran.stdout, ran.stderr);
 }
+
+/// Format 3 knew no holds, and no queue of folders. `format-3.*` were left by a `kill -9`.
+#[test]
+fn a_store_of_format_3_is_read_and_its_sessions_can_be_held() {
+    let home = Home::new("");
+    unpack(&home, "format-3.redb", DATABASE);
+    unpack(&home, "format-3.redb.journal", JOURNAL);
+    let mut daemon = Daemon::on(home);
+    assert_eq!(session(&daemon, "kept_1")["end_ts"], "2025-10-11T12:05:00.000Z");
+    assert_eq!(detections(&daemon, "kept_1").len(), 1);
+    daemon.post("/sessions/kept_1/hold", &json!({"reason": "kept through the change"})).is(200);
+    daemon.restart();
+    assert_eq!(daemon.get("/holds").is(200).json()["holds"][0]["session_id"], "kept_1");
+}

@@ -9,7 +9,7 @@ use proptest::sample::Index;
 use session_store::domain::detection::Detection;
 use session_store::domain::query::SessionKey;
 use session_store::domain::session::{End, Session};
-use session_store::store::{Change, FeedError, Store};
+use session_store::store::{Change, FeedError, Store, Tracks};
 
 use crate::place::{AGE, Place, SECOND, add, delete, detection, moment, read, session, session_id};
 use crate::plan::Plan;
@@ -109,7 +109,7 @@ proptest! {
                     dead.insert(s);
                     detections.retain(|(of, _), _| *of != s);
                     changed.retain(|(of, _), _| *of != id);
-                    store.write_blocking(move |tx| tx.delete_session(&old.id)).unwrap();
+                    store.write_blocking(move |tx| tx.delete_session(&old.id, Tracks::Stay)).unwrap();
                 }
             }
             changed.insert(session_name, read(&store).feed_head().unwrap());

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use session_store::domain::ids::SessionId;
 use session_store::domain::query::{Page, SessionKey, SessionQuery};
 use session_store::domain::session::Session;
-use session_store::store::{Change, Store};
+use session_store::store::{Change, Store, Tracks};
 
 use crate::feed::{entities, feed, said_of};
 use crate::place::{DAY, Place, moment, read};
@@ -88,10 +88,10 @@ proptest! {
             store.touch(*at, &plan.detections().iter().map(|one| one.track.clone()).collect::<Vec<_>>(), moment(9 * DAY));
         }
         let doomed = ids.clone();
-        let deleted = store.write_blocking(move |tx| doomed.iter().map(|id| tx.delete_session(id)).collect::<Result<Vec<_>, _>>());
+        let deleted = store.write_blocking(move |tx| doomed.iter().map(|id| tx.delete_session(id, Tracks::Stay)).collect::<Result<Vec<_>, _>>());
         prop_assert!(deleted.unwrap().into_iter().all(|was_there| was_there));
         let again = ids.clone();
-        let deleted = store.write_blocking(move |tx| again.iter().map(|id| tx.delete_session(id)).collect::<Result<Vec<_>, _>>());
+        let deleted = store.write_blocking(move |tx| again.iter().map(|id| tx.delete_session(id, Tracks::Stay)).collect::<Result<Vec<_>, _>>());
         prop_assert!(!deleted.unwrap().into_iter().any(|was_there| was_there));
         store.close();
         drop(store);

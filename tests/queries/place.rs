@@ -12,7 +12,7 @@ use session_store::domain::query::SessionKey;
 use session_store::domain::session::{End, EndReason, Session};
 use session_store::domain::time::Timestamp;
 use session_store::runtime::clock::ManualClock;
-use session_store::store::{Options, Snapshot, Store};
+use session_store::store::{Options, Snapshot, Store, Tracks};
 
 pub const SECOND: i64 = 1_000_000;
 pub const DAY: i64 = 86_400 * SECOND;
@@ -79,6 +79,7 @@ pub fn session(id: &str, start: i64, end: Option<i64>) -> Session {
         detected_classes: Vec::new(),
         created_at: moment(0),
         updated_at: moment(0),
+        hold: None,
     }
 }
 
@@ -99,5 +100,5 @@ pub fn add(store: &Store, ids: &[&str]) -> Vec<SessionKey> {
 
 pub fn delete(store: &Store, id: &str) {
     let id = session_id(id);
-    assert!(store.write_blocking(move |tx| tx.delete_session(&id)).unwrap());
+    assert!(store.write_blocking(move |tx| tx.delete_session(&id, Tracks::Stay)).unwrap());
 }

@@ -16,8 +16,8 @@ use crate::domain::session::Session;
 use super::feed::Entity;
 use super::schema::{FORMAT, KEY_EPOCH, KEY_FEED_FLOOR, KEY_FORMAT, KEY_UUID};
 use super::tables::{
-    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, META, OPEN_SESSIONS,
-    SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES, raw,
+    BEATEN_FRAMES, BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FEED, FRAMES, HELD_SESSIONS, META,
+    OPEN_SESSIONS, SEGMENTS, SEGMENTS_BY_TIME, SESSION_IDS, SESSIONS, TOMBSTONES, raw,
 };
 use super::{FrameFile, Snapshot, StoreError, record};
 
@@ -66,7 +66,7 @@ enum After {
 }
 
 /// The tables in the order in which they are looked at.
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "meta",
     "sessions",
     "session_ids",
@@ -82,6 +82,7 @@ const PARTS: [&str; 15] = [
     "segments",
     "segments_by_time",
     "feed and tombstones",
+    "held_sessions",
 ];
 
 impl Place {
@@ -115,7 +116,8 @@ impl Snapshot {
             + self.table(SEGMENTS)?.len()?
             + self.table(SEGMENTS_BY_TIME)?.len()?
             + self.table(FEED)?.len()?
-            + self.table(TOMBSTONES)?.len()?)
+            + self.table(TOMBSTONES)?.len()?
+            + self.table(HELD_SESSIONS)?.len()?)
     }
 
     /// Looks at about `limit` rows behind `place`, and moves it on. At the end its table is `None`.
@@ -138,6 +140,7 @@ impl Snapshot {
             12 => look.segments(&after)?,
             13 => look.segments_by_time(&after)?,
             14 => look.feed(&after)?,
+            15 => look.held_sessions(&after)?,
             _ => None,
         };
         match next {

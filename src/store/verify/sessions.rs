@@ -7,8 +7,8 @@ use redb::{ReadOnlyTable, Value};
 use super::super::feed::Entity;
 use super::super::sessions::duration_class;
 use super::super::tables::{
-    BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FRAMES, OPEN_SESSIONS, RawIndexKey, SESSION_IDS,
-    SESSIONS, key, raw,
+    BY_CLASS, BY_COLOR, BY_DEVICE, BY_PATH, CLOSED_SESSIONS, DETECTIONS, FRAMES, HELD_SESSIONS, OPEN_SESSIONS, RawIndexKey,
+    SESSION_IDS, SESSIONS, key, raw,
 };
 use super::super::{FrameFile, StoreError, record};
 use super::{After, Look, NamedFrame, Next, behind, reason};
@@ -51,6 +51,9 @@ impl Look<'_> {
         };
         if !is_listed {
             lacks.push(format!("{}_sessions lacks it", if session.is_open() { "open" } else { "closed" }));
+        }
+        if session.hold.is_some() && snapshot.table(HELD_SESSIONS)?.get(raw(at))?.is_none() {
+            lacks.push("held_sessions lacks it".to_owned());
         }
         let mut words = vec![(BY_PATH, "sessions_by_path", &session.path), (BY_DEVICE, "sessions_by_device", &session.device_id)];
         words.extend(session.detected_classes.iter().map(|class| (BY_CLASS, "sessions_by_class", class)));
@@ -140,6 +143,20 @@ impl Look<'_> {
             let at = key(entry?.0.value());
             if self.session(at)?.is_none_or(|session| !session.is_open()) {
                 self.misfit(format!("open_sessions: session number {} is not there, or not open", at.number));
+            }
+            if self.is_full() {
+                return Ok(Some(After::Session(at.start, at.number)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn held_sessions(&mut self, after: &After) -> Next {
+        let after = if let After::Session(start, number) = after { Some((*start, *number)) } else { None };
+        for entry in self.snapshot.table(HELD_SESSIONS)?.range::<(i64, u64)>(behind(after))? {
+            let at = key(entry?.0.value());
+            if self.session(at)?.is_none_or(|session| session.hold.is_none()) {
+                self.misfit(format!("held_sessions: session number {} is not there, or not held", at.number));
             }
             if self.is_full() {
                 return Ok(Some(After::Session(at.start, at.number)));
