@@ -24,15 +24,20 @@ impl Daemon {
 
     /// The same with more in its configuration.
     pub fn start_configured(folder: &Path, more: &str) -> Self {
-        Self::launch(folder, folder, None, more)
+        Self::launch(folder, folder, None, more, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_under(folder: &Path, more: &str, variables: &[(&str, &str)]) -> Self {
+        Self::launch(folder, folder, None, more, variables)
     }
 
     /// Starts `binary`, or the one under test, with the database in a folder of its own.
     pub fn start_with(folder: &Path, database: &Path, binary: Option<&Path>) -> Self {
-        Self::launch(folder, database, binary, "")
+        Self::launch(folder, database, binary, "", &[])
     }
 
-    fn launch(folder: &Path, database: &Path, binary: Option<&Path>, more: &str) -> Self {
+    fn launch(folder: &Path, database: &Path, binary: Option<&Path>, more: &str, variables: &[(&str, &str)]) -> Self {
         let config = folder.join("config.toml");
         std::fs::write(
             &config,
@@ -46,6 +51,7 @@ impl Daemon {
         let mut child = Command::new(binary.unwrap_or(Path::new(env!("CARGO_BIN_EXE_session-store"))))
             .arg("--config")
             .arg(&config)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the daemon starts");

@@ -12,6 +12,7 @@ mod io_errors;
 mod memory;
 mod read_only;
 mod replaced;
+mod retention;
 mod spinning;
 mod unmounted;
 mod volume;

@@ -15,15 +15,12 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(31 * 86_400);
 
 const WAY_OUT: &str = "if it is right, set [retention] trust_clock = true for a while and reload";
 
-/// Why the clock cannot be believed at `now`, if it cannot.
-pub fn doubt(snapshot: &Snapshot, now: Timestamp) -> Result<Option<String>, StoreError> {
+/// Why the clock cannot be believed at `now`, if it cannot; `believed` is when it last was, where that is not to be read.
+pub fn doubt(snapshot: &Snapshot, now: Timestamp, believed: Option<Timestamp>) -> Result<Option<String>, StoreError> {
     let built = BUILT.and_then(|text| text.parse().ok()).unwrap_or(WRITTEN_SEC);
-    Ok(doubt_of(
-        now,
-        Timestamp::from_micros(built.saturating_mul(1_000_000)),
-        snapshot.newest_record()?,
-        snapshot.believed_clock()?,
-    ))
+    let built = Timestamp::from_micros(built.saturating_mul(1_000_000));
+    let believed = believed.map_or_else(|| snapshot.believed_clock(), |at| Ok(Some(at)))?;
+    Ok(doubt_of(now, built, snapshot.newest_record()?, believed))
 }
 
 fn doubt_of(now: Timestamp, built: Timestamp, newest: Option<Timestamp>, believed: Option<Timestamp>) -> Option<String> {

@@ -39,7 +39,7 @@ const FILES_GONE_WITHIN: Duration = Duration::from_secs(900);
 /// Files of sessions that an earlier run deleted are waited for so long.
 const EARLIER_FILES_GONE_WITHIN: Duration = Duration::from_secs(60);
 /// The belief in the clock is written down so often.
-const BELIEVE_EVERY: Duration = Duration::from_secs(3600);
+const BELIEF_WRITTEN_EVERY_MICROS: i64 = 3_600_000_000;
 /// Sessions of one plan; of more it says that there are more.
 const MAX_PLANNED: usize = 200_000;
 
@@ -169,7 +169,7 @@ impl Of<'_> {
             return Ok(plan);
         }
         if !self.policy.trust_clock {
-            plan.waits_for = clock::doubt(&self.store.read()?, now)?;
+            plan.waits_for = clock::doubt(&self.store.read()?, now, None)?;
         }
         let mut survey = Survey::default();
         survey.renew(self.store, self.tracks, self.policy, now, &mut *pause)?;
@@ -214,7 +214,9 @@ struct Keeper {
     /// The clock at the start.
     began: Timestamp,
     is_anchored: bool,
-    believed: Option<Instant>,
+    /// When the clock was last believed, and when that was last written down.
+    believed: Option<Timestamp>,
+    written: Option<Timestamp>,
     /// Nothing more can go until everything is looked at again.
     is_stuck: bool,
     /// What was said last, so that it is said once.
@@ -236,6 +238,7 @@ impl Keeper {
             began,
             is_anchored: false,
             believed: None,
+            written: None,
             is_stuck: false,
             told: Vec::new(),
         }
@@ -289,16 +292,13 @@ impl Keeper {
         }
         let now = store.now();
         if !policy.trust_clock
-            && let Some(doubt) = clock::doubt(&store.read()?, now)?
+            && let Some(doubt) = clock::doubt(&store.read()?, now, self.believed)?
         {
             self.is_stuck = true;
             self.looked = Some(Instant::now());
             return Ok(Some(vec![format!("Retention deletes nothing: {doubt}.")]));
         }
-        if self.believed.is_none_or(|believed| believed.elapsed() >= BELIEVE_EVERY) {
-            store.write_sometime(move |tx| tx.believe_clock(now));
-            self.believed = Some(Instant::now());
-        }
+        self.believe(now);
         let stopping = service.inner.stopping.subscribe();
         let mut pause = || {
             if is_busy(&store) {
@@ -340,6 +340,14 @@ impl Keeper {
             if is_busy(&store) && !store.is_disk_full() {
                 std::thread::sleep((began.elapsed() * YIELD_TIMES).min(YIELD_WITHIN));
             }
+        }
+    }
+
+    fn believe(&mut self, now: Timestamp) {
+        self.believed = Some(now);
+        if self.written.is_none_or(|written| (now.micros() - written.micros()).abs() >= BELIEF_WRITTEN_EVERY_MICROS) {
+            self.written = Some(now);
+            self.store.write_sometime(move |tx| tx.believe_clock(now));
         }
     }
 
