@@ -7,10 +7,13 @@ use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::Mistakes;
+use super::{Credentials, Mistakes};
 
 /// How alike a known key must be to be suggested, 0 to 1 (Jaro–Winkler).
 const ALIKE: f64 = 0.75;
+
+/// What a token may be: it travels in a header.
+const TOKEN: &str = "visible ASCII characters without spaces, at least one";
 
 /// One key of the configuration.
 #[derive(Debug, Clone)]
@@ -70,6 +73,7 @@ fn without_user_info(url: &str) -> String {
 /// Collects what is read, what is wrong and what is left over.
 pub struct Reader {
     table: Table,
+    credentials: Credentials,
     /// In which line each `section.name` is given.
     lines: HashMap<String, usize>,
     keys: Vec<Key>,
@@ -78,12 +82,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(text: &str) -> Result<Self, Mistakes> {
+    pub fn new(text: &str, credentials: Credentials) -> Result<Self, Mistakes> {
         let table = text.parse::<Table>().map_err(|error| {
             let line = error.span().map_or(1, |span| line_at(text, span.start));
             Mistakes(vec![format!("line {line}: {}", error.message())])
         })?;
-        Ok(Self { table, lines: lines(text), keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
+        Ok(Self { table, credentials, lines: lines(text), keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
     }
 
     /// Takes the value given for a key and notes that the key is known.
@@ -185,6 +189,33 @@ impl Reader {
     /// [`Reader::optional_text`] that is never shown.
     pub fn optional_secret(&mut self, section: &'static str, name: &'static str) -> Option<String> {
         self.optional(section, name, Secrecy::Secret)
+    }
+
+    /// A token that need not be set and is never shown: the file's, else that of the systemd credential `credential`. One that is
+    /// given and empty is a mistake, since without a token everybody would be let in.
+    pub fn optional_token(&mut self, section: &'static str, name: &'static str, credential: &str) -> Option<String> {
+        let mut given = self.take(section, name, None, TOKEN);
+        let mut place = String::new();
+        if given.is_none() {
+            match self.credentials.read(credential) {
+                Ok(text) => given = text.map(Value::from),
+                Err(reason) => self.mistakes.push(format!("{section}.{name}: {reason}")),
+            }
+            place = format!(" (by the credential {credential})");
+        }
+        if let Some(key) = self.keys.last_mut() {
+            key.secrecy = Secrecy::Secret;
+            key.given.clone_from(&given);
+        }
+        match given {
+            None => None,
+            Some(Value::String(text)) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Some(text),
+            Some(value) => {
+                let shown = if value.as_str() == Some("") { "\"\"" } else { "***" };
+                self.wrong(section, name, &format!("{shown}{place}"), TOKEN);
+                None
+            }
+        }
     }
 
     /// [`Reader::optional_text`] whose user and password are never shown.

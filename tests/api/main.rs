@@ -38,4 +38,5 @@ mod sessions_range;
 mod stopping;
 mod systemd;
 mod times;
+mod tokens;
 mod tracks;
