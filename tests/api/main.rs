@@ -12,6 +12,7 @@ mod detections;
 mod durability;
 mod enrichment;
 mod errors;
+mod exposed;
 mod frames;
 mod gone_clients;
 mod gzip;

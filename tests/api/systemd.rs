@@ -81,9 +81,9 @@ fn the_watchdog_is_fed_in_time_and_the_probes_are_not_logged() {
 #[test]
 fn the_watchdog_is_fed_where_nobody_may_ask_without_a_token() {
     let (daemon, ear) = told_with("[server]\napi_token = \"a-token-of-some-length\"\ntoken_exempt = \"none\"\n", 400);
-    ear.hear("WATCHDOG=1");
-    ear.hear("STATUS=ok");
-    ear.hear("WATCHDOG=1");
+    for _ in 0..3 {
+        ear.hear("WATCHDOG=1");
+    }
     daemon.get("/sessions").is(401);
 }
 
