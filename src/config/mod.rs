@@ -9,6 +9,7 @@ mod log;
 mod mediamtx;
 mod playback;
 mod reader;
+mod secrecy;
 mod server;
 mod sessions;
 mod sync;

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use super::secrecy::Secrecy;
 use super::{Credentials, Mistakes};
 
 /// How alike a known key must be to be suggested, 0 to 1 (Jaro–Winkler).
@@ -30,15 +31,6 @@ pub struct Key {
     secrecy: Secrecy,
 }
 
-/// What of a value may be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Secrecy {
-    Open,
-    Secret,
-    /// A URL whose user and password are masked.
-    Url,
-}
-
 impl Key {
     /// The value in force, which may be a secret.
     pub fn value(&self) -> Option<&Value> {
@@ -48,25 +40,7 @@ impl Key {
     /// The value in force, as TOML, secrets masked.
     pub fn shown(&self) -> Option<String> {
         let value = self.value()?;
-        Some(match (self.secrecy, value) {
-            (Secrecy::Open, value) => value.to_string(),
-            (Secrecy::Url, Value::String(url)) => Value::from(without_user_info(url)).to_string(),
-            _ => Value::from("***").to_string(),
-        })
-    }
-}
-
-/// `url` without what stands between `//` and the last `@` of its host part.
-fn without_user_info(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
-    // A password may hold any character, a slash too: all up to the last @ is masked.
-    let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("***@", host));
-    // libpq takes a password among the parameters too.
-    match host.split_once('?') {
-        Some((host, parameters)) if parameters.to_ascii_lowercase().contains("password") => {
-            format!("{scheme}://{user}{host}?***")
-        }
-        _ => format!("{scheme}://{user}{host}"),
+        Some(self.secrecy.shown(value))
     }
 }
 
@@ -401,19 +375,4 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= ALIKE).then_some(best.1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_with_any_character_is_masked() {
-        for url in ["postgres://user:p@ss/w:rd@host:5432/db", "postgres://user@host:5432/db", "postgres://:x@host:5432/db"] {
-            assert_eq!(without_user_info(url), "postgres://***@host:5432/db");
-        }
-        assert_eq!(without_user_info("postgres://host/db"), "postgres://host/db");
-        assert_eq!(without_user_info("postgres://host/db?password=secret"), "postgres://host/db?***");
-        assert_eq!(without_user_info("host=h password=secret"), "***");
-    }
 }

@@ -24,8 +24,12 @@ struct Shown {
     health: Health,
 }
 
-/// What strangers are told may be so old. However many ask, no more than one is being found out for.
+/// What strangers are told may be so old. However many ask, it is found out for one at a time …
 const TOLD_FOR: Duration = Duration::from_secs(1);
+/// … and the others wait no longer than this, as where a folder's volume hangs.
+const FOUND_WITHIN: Duration = Duration::from_secs(2);
+
+const DEGRADED: &str = "degraded";
 
 /// The status that strangers were last told, and since when it is known.
 #[derive(Default)]
@@ -33,10 +37,10 @@ pub struct LastStatus(Mutex<Option<(Instant, &'static str)>>);
 
 /// `GET /health` of who brings no token where one is needed: the fields that every client knows, and nothing of what is kept here.
 pub async fn status_alone(api: &Api) -> Answer {
-    let mut last = api.last_status.0.lock().await;
-    let status = match *last {
-        Some((since, status)) if since.elapsed() < TOLD_FOR => status,
-        _ => {
+    let status = match tokio::time::timeout(FOUND_WITHIN, api.last_status.0.lock()).await {
+        Err(_) => DEGRADED,
+        Ok(last) if last.is_some_and(|(since, _)| since.elapsed() < TOLD_FOR) => last.map_or(DEGRADED, |(_, status)| status),
+        Ok(mut last) => {
             let status = status_of(&api.service.health().await);
             *last = Some((Instant::now(), status));
             status
@@ -47,7 +51,7 @@ pub async fn status_alone(api: &Api) -> Answer {
 }
 
 fn status_of(health: &Health) -> &'static str {
-    if health.reasons.is_empty() { "ok" } else { "degraded" }
+    if health.reasons.is_empty() { "ok" } else { DEGRADED }
 }
 
 /// `GET /health`.

@@ -40,4 +40,5 @@ mod stopping;
 mod systemd;
 mod times;
 mod tokens;
+mod tokens_set;
 mod tracks;
