@@ -44,7 +44,7 @@ fn main() {
         refused += load.refused;
         held.append(&mut load.held);
         least_free = least_free.min(load.least_free);
-        if day % PLAIN_EVERY == 0 {
+        if day.is_multiple_of(PLAIN_EVERY) {
             let mut load = plain.day(day);
             assert_eq!(load.refused, 0, "the volume without rules is full: fewer days");
             without.append(&mut load.took);
@@ -146,7 +146,7 @@ impl Gateway {
             let (id, start) = (format!("{prefix}s{number}"), iso(day, n * 3600 + camera));
             let open = format!("{{\"sessionId\":\"{id}\",\"devId\":\"cam-{camera}\",\"startTs\":\"{start}\"}}");
             assert_eq!(client.post_json("/sessions/open", &open), 201);
-            let class = if number % 5 == 0 { "person" } else { "cup" };
+            let class = if number.is_multiple_of(5) { "person" } else { "cup" };
             for frame in 0..FRAMES {
                 let capture = iso(day, n * 3600 + camera + frame);
                 let meta = format!(
@@ -166,7 +166,7 @@ impl Gateway {
             }
             let close = format!("{{\"sessionId\":\"{id}\",\"endTs\":\"{}\"}}", iso(day, n * 3600 + camera + 60));
             assert_eq!(client.post_json("/sessions/close", &close), 200);
-            if number % HELD_EVERY == 0 && prefix.is_empty() {
+            if number.is_multiple_of(HELD_EVERY) && prefix.is_empty() {
                 assert_eq!(client.post_json(&format!("/sessions/{id}/hold"), "{\"reason\":\"case\"}"), 200);
                 seen.held.push(id);
             }

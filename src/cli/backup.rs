@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Loaded;
-use crate::http::client;
+use crate::http::client::{self, Secret};
 use crate::media::frames::FramesFolder;
 use crate::media::generations::Generations;
 use crate::media::tape::Tape;
@@ -36,7 +36,8 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let config = &loaded.config;
     let frames = FramesFolder::new(config.frames.storage_path.clone());
     if let Some(url) = daemon::to_ask(arguments.from.as_ref(), config) {
-        return make(&arguments.to, &frames, &mut |part, file| ask_daemon(&url, part, file));
+        let secret = daemon::secret(config);
+        return make(&arguments.to, &frames, &mut |part, file| ask_daemon(&url, secret.as_ref(), part, file));
     }
     let path = &config.database.path;
     if !path.exists() {
@@ -50,15 +51,15 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     })
 }
 
-fn ask_daemon(url: &str, part: Part, file: &mut File) -> Result<(), String> {
+fn ask_daemon(url: &str, secret: Option<&Secret>, part: Part, file: &mut File) -> Result<(), String> {
     let url = match part {
         Part::Whole => format!("{url}/backup"),
         Part::Since(since) => format!("{url}/backup?since={since}"),
         Part::Segments => format!("{url}/backup?part=segments"),
     };
     let mut file = io::BufWriter::new(file);
-    let answered = client::get(&url, |chunk| file.write_all(chunk)).map_err(|reason| format!("{url} gives no answer: {reason}."));
-    answered?;
+    let answered = client::get(&url, secret, |chunk| file.write_all(chunk));
+    answered.map_err(|reason| format!("{url} gives no answer: {reason}."))?;
     file.flush().map_err(|error| format!("The catalogue cannot be written: {error}."))
 }
 

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
-use crate::http::client;
+use crate::http::client::{self, Secret};
 use crate::store;
 
 /// The daemon's address by its configuration.
@@ -21,6 +21,12 @@ pub fn address(config: &Config) -> String {
     format!("http://{host}:{}", server.port)
 }
 
+/// What to show a daemon that is only asked: the token that may do least.
+pub fn secret(config: &Config) -> Option<Secret> {
+    let server = &config.server;
+    server.read_token.as_ref().or(server.api_token.as_ref()).and_then(|token| Secret::bearer(token))
+}
+
 /// Where to ask: what was given by `--from`, or the configured address where a daemon has the store.
 pub fn to_ask(from: Option<&String>, config: &Config) -> Option<String> {
     let from = from.map(|url| url.trim_end_matches('/').to_owned());
@@ -31,9 +37,13 @@ pub fn to_ask(from: Option<&String>, config: &Config) -> Option<String> {
 ///
 /// # Errors
 /// A sentence that names the address.
-pub fn lines<T: DeserializeOwned>(url: &str, mut take: impl FnMut(T) -> Result<(), String>) -> Result<HeaderMap, String> {
+pub fn lines<T: DeserializeOwned>(
+    url: &str,
+    secret: Option<&Secret>,
+    mut take: impl FnMut(T) -> Result<(), String>,
+) -> Result<HeaderMap, String> {
     let mut rest: Vec<u8> = Vec::new();
-    let answered = client::get(url, |chunk| {
+    let answered = client::get(url, secret, |chunk| {
         rest.extend_from_slice(chunk);
         let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
         let left = rest.split_off(end + 1);

@@ -13,7 +13,7 @@ use crate::service::ServiceError;
 use crate::service::export::{export_more, export_some};
 use crate::store::StoreError;
 
-use super::offline;
+use super::{daemon, offline};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -34,7 +34,7 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     match &arguments.from {
         Some(url) => {
             let url = format!("{}/export?since={}", url.trim_end_matches('/'), arguments.since);
-            let headers = client::get(&url, |chunk| output.write_all(chunk))?;
+            let headers = client::get(&url, daemon::secret(&loaded.config).as_ref(), |chunk| output.write_all(chunk))?;
             output.flush().map_err(|error| broken(&error))?;
             if let Some(next) = headers.get(FEED_NEXT).and_then(|next| next.to_str().ok()) {
                 eprintln!("next: --since {next}");

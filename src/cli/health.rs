@@ -24,10 +24,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
     let mut body = Vec::new();
-    let answered = client::get(&format!("{}/health", url.trim_end_matches('/')), |chunk| {
-        body.extend_from_slice(chunk);
-        Ok(())
-    });
+    let answered =
+        client::get(&format!("{}/health", url.trim_end_matches('/')), daemon::secret(&loaded.config).as_ref(), |chunk| {
+            body.extend_from_slice(chunk);
+            Ok(())
+        });
     let health = answered.and_then(|_| serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()));
     Ok(match health {
         Err(reason) => {

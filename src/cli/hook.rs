@@ -7,14 +7,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
-use http::HeaderValue;
+use http::StatusCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::config::{Config, Loaded};
 use crate::domain::hook::{Hook, Kind};
 use crate::domain::time::Timestamp;
-use crate::http::client::{self, Target};
+use crate::http::client::{self, Secret, Target};
 use crate::media::layout;
 use crate::media::spool::Spool;
 use crate::runtime::clock::{Clock as _, SystemClock};
@@ -99,7 +99,7 @@ async fn deliver(hook: &Hook, event: Timestamp, config: &Config) -> Result<(), S
         None => Target::Url(daemon::address(config)),
     };
     let mut kept = Kept { spool: Spool::new(config.mediamtx.spool_path.clone()), hook, event, name: None };
-    let mut asking = pin!(ask(&target, hook, config.mediamtx.hook_token.as_deref()));
+    let mut asking = pin!(ask(&target, hook, config));
     let mut interrupted = pin!(interrupted());
     let early = tokio::select! {
         outcome = &mut asking => Some(outcome),
@@ -141,16 +141,26 @@ async fn deliver(hook: &Hook, event: Timestamp, config: &Config) -> Result<(), S
 }
 
 /// Asks until there is an answer that stands, or the time is up.
-async fn ask(target: &Target, hook: &Hook, token: Option<&str>) -> Outcome {
-    let Ok(token) = token.map(HeaderValue::from_str).transpose() else {
-        return Outcome::Unreached("[mediamtx] hook_token cannot be sent as a header".to_owned());
+async fn ask(target: &Target, hook: &Hook, config: &Config) -> Outcome {
+    let secret = match (&config.mediamtx.hook_token, &config.server.api_token) {
+        (Some(token), _) => Some(Secret::hook(token)),
+        (None, token) => token.as_ref().map(|token| Secret::bearer(token)),
+    };
+    let secret = match secret {
+        Some(None) => return Outcome::Unreached("[mediamtx] hook_token cannot be sent as a header".to_owned()),
+        secret => secret.flatten(),
     };
     let until = Instant::now() + ASK_FOR;
     let mut pause = PAUSES.0;
     loop {
         let limit = until.min(Instant::now() + ANSWER_WITHIN);
-        let reason = match tokio::time::timeout_at(limit, client::tell(target, hook, token.as_ref())).await {
+        let reason = match tokio::time::timeout_at(limit, client::tell(target, hook, secret.as_ref())).await {
             Ok(Ok((status, _))) if status.is_success() => return Outcome::Told,
+            Ok(Ok((status, answer))) if status == StatusCode::UNAUTHORIZED => {
+                return Outcome::Refused(format!(
+                    "{status} {answer}; [mediamtx] hook_token, or where there is none [server] api_token, must be the running daemon's"
+                ));
+            }
             Ok(Ok((status, answer))) if !status.is_server_error() => return Outcome::Refused(format!("{status} {answer}")),
             Ok(Ok((status, answer))) => format!("it answers {status} {answer}"),
             Ok(Err(reason)) => reason,

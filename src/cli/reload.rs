@@ -1,5 +1,6 @@
 //! SIGHUP: the configuration is read again, and what may change while the daemon runs is changed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Reloader {
     pub file: Option<PathBuf>,
     /// Of the names of recordings.
     pub zone: Zone,
+    /// Where the daemon listens.
+    pub addresses: Vec<SocketAddr>,
     /// What the daemon was started with: what needs a restart stays so.
     pub started: Loaded,
     /// What was last read without a mistake.
@@ -58,6 +61,7 @@ impl Reloader {
         let mut config = self.started.config.clone();
         config.take_live(&loaded.config);
         self.change(&config);
+        serve::warn_of_exposure(&self.addresses, &config);
         let mut changed = 0;
         for (new, (read, started)) in loaded.keys.iter().zip(self.read.keys.iter().zip(&self.started.keys)) {
             let (name, shown) = (new.full_name(), new.shown().unwrap_or_else(|| "not set".to_owned()));

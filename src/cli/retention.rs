@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::config::Loaded;
-use crate::http::client;
+use crate::http::client::{self, Secret};
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::service::retention::Of;
@@ -33,7 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let limit = usize::from(arguments.limit);
     let plan = match daemon::to_ask(arguments.from.as_ref(), &loaded.config) {
-        Some(url) => online(&url, limit)?,
+        Some(url) => online(&url, daemon::secret(&loaded.config).as_ref(), limit)?,
         None => guard::guard(&loaded.config, || offline(limit, loaded))?,
     };
     if arguments.json {
@@ -44,10 +44,10 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn online(url: &str, limit: usize) -> Result<Value, String> {
+fn online(url: &str, secret: Option<&Secret>, limit: usize) -> Result<Value, String> {
     let url = format!("{url}/retention/plan?limit={limit}");
     let mut body = Vec::new();
-    let answered = client::get(&url, |chunk| {
+    let answered = client::get(&url, secret, |chunk| {
         body.extend_from_slice(chunk);
         Ok(())
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Loaded, LogFormat, OnDelete};
+use crate::config::{Config, Exempt, Loaded, LogFormat, OnDelete};
 use crate::domain::zone::Zone;
 use crate::http::{self, Api, Listener, Probe, Server};
 use crate::media::frames::FramesFolder;
@@ -73,7 +73,9 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
     let stop = shutdown::listen().map_err(|error| format!("Signals cannot be handled: {error}."))?;
     let hangups = signal(SignalKind::hangup()).map_err(|error| format!("Signals cannot be handled: {error}."))?;
     // The port first: requests that come while the store is being opened wait for it.
-    let (mut listeners, address) = listen(config, sockets).await?;
+    let (mut listeners, addresses) = listen(config, sockets).await?;
+    let address = addresses[0];
+    warn_of_exposure(&addresses, config);
     listeners.extend(listen_at_socket(config).await?);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -106,7 +108,8 @@ async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>
         "session-store {} is ready; try: curl http://{address}/health",
         env!("CARGO_PKG_VERSION")
     );
-    let reloader = Reloader { file, zone, started: loaded.clone(), read: loaded.clone(), api, service: service.clone() };
+    let reloader =
+        Reloader { file, zone, addresses, started: loaded.clone(), read: loaded.clone(), api, service: service.clone() };
     let attending = [
         tokio::spawn(reloader.run(hangups)),
         tokio::spawn(watchdog::give_signs_of_life(probe, store.clone())),
@@ -175,7 +178,7 @@ async fn background(service: Service, spool: Spool) {
 }
 
 /// The sockets handed over by the service manager, which stay bound while the daemon is away; else the configured one.
-async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Listener>, SocketAddr), String> {
+async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Listener>, Vec<SocketAddr>), String> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let listeners = if sockets.is_empty() {
         let bound = Listener::bind(host, port).await.map_err(|error| {
@@ -190,11 +193,6 @@ async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Liste
     let addresses = addresses.map_err(|error| error.to_string())?;
     for address in &addresses {
         let (ip, is_configured) = (address.ip(), address.port() == port || port == 0);
-        if !ip.is_loopback() {
-            tracing::warn!(
-                "{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password"
-            );
-        }
         // A host may be a name, and several addresses.
         if !is_configured || host.parse::<IpAddr>().is_ok_and(|host| host != ip) {
             tracing::warn!(
@@ -203,8 +201,28 @@ async fn listen(config: &Config, sockets: Vec<TcpListener>) -> Result<(Vec<Liste
             );
         }
     }
-    let first = addresses.first().copied().ok_or("There is no port to listen on.")?;
-    Ok((listeners, first))
+    if addresses.is_empty() {
+        return Err("There is no port to listen on.".to_owned());
+    }
+    Ok((listeners, addresses))
+}
+
+/// Warns of what who reaches `addresses` may do or see.
+pub fn warn_of_exposure(addresses: &[SocketAddr], config: &Config) {
+    let has_token = config.server.api_token.is_some() || config.server.read_token.is_some();
+    for ip in addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.to_canonical().is_loopback()) {
+        if has_token {
+            tracing::warn!(
+                "{ip} is beyond loopback and this port speaks plain HTTP: tokens and pictures can be read on their way; put TLS in \
+                 front, see docs/guide/exposing.md"
+            );
+        } else {
+            tracing::warn!(
+                "{ip} is beyond loopback: whoever reaches this port can read and write everything, without a password; set [server] \
+                 api_token, see docs/guide/exposing.md"
+            );
+        }
+    }
 }
 
 /// Opens the store, however long that takes.
@@ -270,7 +288,12 @@ pub fn http_settings(config: &Config, max_connections: usize) -> http::Settings 
         body_memory_bytes: config.server.body_memory_bytes,
         max_frame_bytes: config.frames.max_bytes,
         cors_origins: config.server.cors_origins.clone(),
-        hook_token: config.mediamtx.hook_token.clone(),
+        tokens: http::Tokens {
+            api: config.server.api_token.clone(),
+            read: config.server.read_token.clone(),
+            hook: config.mediamtx.hook_token.clone(),
+            exempts_local: config.server.token_exempt == Exempt::Loopback,
+        },
     }
 }
 

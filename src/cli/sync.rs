@@ -75,11 +75,14 @@ fn health(arguments: &Arguments, loaded: &Loaded) -> Option<Value> {
     let mut body = Vec::new();
     let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
     let url = format!("{}/health", url.trim_end_matches('/'));
-    client::get(&url, |chunk| {
+    let answered = client::get(&url, daemon::secret(&loaded.config).as_ref(), |chunk| {
         body.extend_from_slice(chunk);
         Ok(())
-    })
-    .ok()?;
+    });
+    if let Err(reason) = answered {
+        eprintln!("session-store: {url} gives no answer: {reason}.");
+        return None;
+    }
     serde_json::from_slice(&body).ok()
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Loaded;
+use crate::http::client::Secret;
 use crate::media::frames::FramesFolder;
 use crate::service::verify::{Verdict, Verification};
 use crate::store::check_pages;
@@ -32,7 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> ExitCode {
     let mut report = Report::new(arguments.json);
     let looked = match daemon::to_ask(arguments.from.as_ref(), &loaded.config) {
-        Some(url) => online(&url, arguments.deep, &mut report),
+        Some(url) => online(&url, daemon::secret(&loaded.config).as_ref(), arguments.deep, &mut report),
         None => guard::guard(&loaded.config, || offline(arguments.deep, loaded, &mut report)),
     };
     report.end(looked)
@@ -44,9 +45,9 @@ pub fn could_not_look(sentence: &str) -> ExitCode {
     ExitCode::from(COULD_NOT_LOOK)
 }
 
-fn online(url: &str, deep: bool, report: &mut Report) -> Result<(), String> {
+fn online(url: &str, secret: Option<&Secret>, deep: bool, report: &mut Report) -> Result<(), String> {
     let url = format!("{url}/verify{}", if deep { "?deep=1" } else { "" });
-    daemon::lines(&url, |verdict| {
+    daemon::lines(&url, secret, |verdict| {
         report.take(&verdict);
         Ok(())
     })?;

@@ -3,10 +3,13 @@
 use super::{Config, Key};
 
 /// Section and name of each key that [`Config::take_live`] takes over; all others need a restart.
-pub const LIVE: [(&str, &str); 18] = [
+pub const LIVE: [(&str, &str); 21] = [
     ("server", "max_connections"),
     ("server", "body_memory_mb"),
     ("server", "cors_origins"),
+    ("server", "api_token"),
+    ("server", "read_token"),
+    ("server", "token_exempt"),
     ("server", "node_env"),
     ("frames", "max_bytes"),
     ("frames", "sidecar_delay_sec"),
@@ -30,6 +33,9 @@ impl Config {
         self.server.max_connections = new.server.max_connections;
         self.server.body_memory_bytes = new.server.body_memory_bytes;
         self.server.cors_origins.clone_from(&new.server.cors_origins);
+        self.server.api_token.clone_from(&new.server.api_token);
+        self.server.read_token.clone_from(&new.server.read_token);
+        self.server.token_exempt = new.server.token_exempt;
         self.frames.max_bytes = new.frames.max_bytes;
         self.frames.sidecar_delay = new.frames.sidecar_delay;
         self.mediamtx.hook_token.clone_from(&new.mediamtx.hook_token);

@@ -1,5 +1,6 @@
 //! `config.toml`: one file a section; this one puts them together.
 
+mod credentials;
 mod database;
 mod feed;
 mod frames;
@@ -9,6 +10,7 @@ mod mediamtx;
 mod playback;
 mod reader;
 mod retention;
+mod secrecy;
 mod server;
 mod sessions;
 mod sync;
@@ -17,6 +19,7 @@ mod tracks;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use credentials::Credentials;
 pub use database::Database;
 pub use feed::Feed;
 pub use frames::Frames;
@@ -25,7 +28,7 @@ pub use mediamtx::MediaMtx;
 pub use playback::Playback;
 pub use reader::Key;
 pub use retention::Retention;
-pub use server::{CorsOrigins, Server};
+pub use server::{CorsOrigins, Exempt, Server};
 pub use sessions::Sessions;
 pub use sync::{OnDelete, Sync};
 pub use tracks::Tracks;
@@ -99,21 +102,26 @@ impl Loaded {
         let named =
             file.map(Path::to_owned).or_else(|| std::env::var_os(ENVIRONMENT).filter(|name| !name.is_empty()).map(PathBuf::from));
         let file = named.or_else(|| Path::new(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE)));
-        let Some(file) = file else { return Self::parse("") };
+        let credentials = Credentials::of_process();
+        let Some(file) = file else { return Self::parse_with("", credentials) };
         let text = std::fs::read_to_string(&file)
             .map_err(|error| Mistakes(vec![format!("The configuration {} cannot be read: {error}.", file.display())]))?;
-        let loaded = Self::parse(&text).map_err(|Mistakes(all)| {
+        let loaded = Self::parse_with(&text, credentials).map_err(|Mistakes(all)| {
             Mistakes(all.into_iter().map(|mistake| format!("{}: {mistake}", file.display())).collect())
         })?;
         Ok(Self { file: Some(file), ..loaded })
     }
 
-    /// Reads a configuration's text.
+    /// Reads a configuration's text alone.
     ///
     /// # Errors
     /// Every mistake in it.
     pub fn parse(text: &str) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(text)?;
+        Self::parse_with(text, Credentials::default())
+    }
+
+    fn parse_with(text: &str, credentials: Credentials) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(text, credentials)?;
         let config = Config {
             server: Server::read(&mut reader),
             database: Database::read(&mut reader),

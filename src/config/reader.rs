@@ -7,10 +7,14 @@ use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::Mistakes;
+use super::secrecy::Secrecy;
+use super::{Credentials, Mistakes};
 
 /// How alike a known key must be to be suggested, 0 to 1 (Jaro–Winkler).
 const ALIKE: f64 = 0.75;
+
+/// What a token may be: it travels in a header.
+const TOKEN: &str = "visible ASCII characters without spaces, at least one";
 
 /// One key of the configuration.
 #[derive(Debug, Clone)]
@@ -27,15 +31,6 @@ pub struct Key {
     secrecy: Secrecy,
 }
 
-/// What of a value may be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Secrecy {
-    Open,
-    Secret,
-    /// A URL whose user and password are masked.
-    Url,
-}
-
 impl Key {
     /// The value in force, which may be a secret.
     pub fn value(&self) -> Option<&Value> {
@@ -45,31 +40,14 @@ impl Key {
     /// The value in force, as TOML, secrets masked.
     pub fn shown(&self) -> Option<String> {
         let value = self.value()?;
-        Some(match (self.secrecy, value) {
-            (Secrecy::Open, value) => value.to_string(),
-            (Secrecy::Url, Value::String(url)) => Value::from(without_user_info(url)).to_string(),
-            _ => Value::from("***").to_string(),
-        })
-    }
-}
-
-/// `url` without what stands between `//` and the last `@` of its host part.
-fn without_user_info(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "***".to_owned() };
-    // A password may hold any character, a slash too: all up to the last @ is masked.
-    let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("***@", host));
-    // libpq takes a password among the parameters too.
-    match host.split_once('?') {
-        Some((host, parameters)) if parameters.to_ascii_lowercase().contains("password") => {
-            format!("{scheme}://{user}{host}?***")
-        }
-        _ => format!("{scheme}://{user}{host}"),
+        Some(self.secrecy.shown(value))
     }
 }
 
 /// Collects what is read, what is wrong and what is left over.
 pub struct Reader {
     table: Table,
+    credentials: Credentials,
     /// In which line each `section.name` is given.
     lines: HashMap<String, usize>,
     keys: Vec<Key>,
@@ -78,12 +56,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(text: &str) -> Result<Self, Mistakes> {
+    pub fn new(text: &str, credentials: Credentials) -> Result<Self, Mistakes> {
         let table = text.parse::<Table>().map_err(|error| {
             let line = error.span().map_or(1, |span| line_at(text, span.start));
             Mistakes(vec![format!("line {line}: {}", error.message())])
         })?;
-        Ok(Self { table, lines: lines(text), keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
+        Ok(Self { table, credentials, lines: lines(text), keys: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() })
     }
 
     /// Takes the value given for a key and notes that the key is known.
@@ -189,6 +167,33 @@ impl Reader {
     /// [`Reader::optional_text`] that is never shown.
     pub fn optional_secret(&mut self, section: &'static str, name: &'static str) -> Option<String> {
         self.optional(section, name, Secrecy::Secret)
+    }
+
+    /// A token that need not be set and is never shown: the file's, else that of the systemd credential `credential`. One that is
+    /// given and empty is a mistake, since without a token everybody would be let in.
+    pub fn optional_token(&mut self, section: &'static str, name: &'static str, credential: &str) -> Option<String> {
+        let mut given = self.take(section, name, None, TOKEN);
+        let mut place = String::new();
+        if given.is_none() {
+            match self.credentials.read(credential) {
+                Ok(text) => given = text.map(Value::from),
+                Err(reason) => self.mistakes.push(format!("{section}.{name}: {reason}")),
+            }
+            place = format!(" (by the credential {credential})");
+        }
+        if let Some(key) = self.keys.last_mut() {
+            key.secrecy = Secrecy::Secret;
+            key.given.clone_from(&given);
+        }
+        match given {
+            None => None,
+            Some(Value::String(text)) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => Some(text),
+            Some(value) => {
+                let shown = if value.as_str() == Some("") { "\"\"" } else { "***" };
+                self.wrong(section, name, &format!("{shown}{place}"), TOKEN);
+                None
+            }
+        }
     }
 
     /// [`Reader::optional_text`] whose user and password are never shown.
@@ -432,19 +437,4 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= ALIKE).then_some(best.1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_with_any_character_is_masked() {
-        for url in ["postgres://user:p@ss/w:rd@host:5432/db", "postgres://user@host:5432/db", "postgres://:x@host:5432/db"] {
-            assert_eq!(without_user_info(url), "postgres://***@host:5432/db");
-        }
-        assert_eq!(without_user_info("postgres://host/db"), "postgres://host/db");
-        assert_eq!(without_user_info("postgres://host/db?password=secret"), "postgres://host/db?***");
-        assert_eq!(without_user_info("host=h password=secret"), "***");
-    }
 }

@@ -7,8 +7,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Builder;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -44,21 +45,44 @@ impl fmt::Display for Target {
     }
 }
 
+/// What a daemon may ask for: a header with its value.
+#[derive(Debug, Clone)]
+pub struct Secret(HeaderName, HeaderValue);
+
+impl Secret {
+    /// A token of `[server]`; `None` where it cannot be sent.
+    pub fn bearer(token: &str) -> Option<Self> {
+        Self::new(AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
+    /// `[mediamtx] hook_token`; `None` where it cannot be sent.
+    pub fn hook(token: &str) -> Option<Self> {
+        Self::new(HeaderName::from_static("x-hook-token"), token)
+    }
+
+    fn new(name: HeaderName, value: &str) -> Option<Self> {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some(Self(name, value))
+    }
+}
+
 /// Gets `url`, hands the body to `take`, piece by piece, and returns the headers.
 ///
 /// # Errors
 /// A sentence, also where the answer's status is not 200.
-pub fn get(url: &str, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
+pub fn get(url: &str, secret: Option<&Secret>, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(ask(url, take))
+    runtime.block_on(ask(url, secret, take))
 }
 
-async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
+async fn ask(url: &str, secret: Option<&Secret>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
     let (uri, host) = parse(url)?;
     let stream = tokio::time::timeout(ANSWER_WITHIN, connect(&uri)).await.map_err(late)??;
     let mut sender = handshake(stream).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(HOST, host).body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(said)?;
+    let request = with(secret, Request::get(path).header(HOST, host));
+    let request = request.body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(said)?;
     let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?.map_err(said)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut refusal = Vec::new();
@@ -73,15 +97,23 @@ async fn ask(url: &str, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result
     if status == StatusCode::OK {
         Ok(headers)
     } else {
-        Err(format!("it answers {status}: {}", String::from_utf8_lossy(&refusal)))
+        let advice = match status {
+            StatusCode::UNAUTHORIZED => "; it asks for a token: set [server] api_token or read_token here to the daemon's",
+            _ => "",
+        };
+        Err(format!("it answers {status}: {}{advice}", String::from_utf8_lossy(&refusal)))
     }
+}
+
+fn with(secret: Option<&Secret>, request: Builder) -> Builder {
+    secret.into_iter().fold(request, |request, Secret(name, value)| request.header(name, value))
 }
 
 /// Tells the daemon at `target` of `hook`, and gives the answer's status and the beginning of its body. Waits as long as it is let.
 ///
 /// # Errors
 /// A sentence, where there is no answer.
-pub async fn tell(target: &Target, hook: &Hook, token: Option<&HeaderValue>) -> Result<(StatusCode, String), String> {
+pub async fn tell(target: &Target, hook: &Hook, secret: Option<&Secret>) -> Result<(StatusCode, String), String> {
     let (stream, host) = match target {
         Target::Url(url) => {
             let (uri, host) = parse(url)?;
@@ -91,7 +123,7 @@ pub async fn tell(target: &Target, hook: &Hook, token: Option<&HeaderValue>) -> 
     };
     let mut sender = handshake(stream).await?;
     let request = Request::post(routes::of_hook(hook.kind())).header(HOST, host).header(CONTENT_TYPE, "application/json");
-    let request = token.into_iter().fold(request, |request, token| request.header("x-hook-token", token));
+    let request = with(secret, request);
     let body = Outgoing::bytes(hook.body().to_string().into(), Busy::default());
     let response = sender.send_request(request.body(body).map_err(said)?).await.map_err(said)?;
     let status = response.status();

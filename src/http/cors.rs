@@ -13,7 +13,7 @@ use crate::config::CorsOrigins;
 /// What a page may read beside the safelisted headers.
 const EXPOSED: &str = "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, ETag, Retry-After, X-Request-Id";
 /// What a page may send where it does not say.
-const REQUEST_HEADERS: &str = "Content-Type, If-None-Match, Range, X-Hook-Token";
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-None-Match, Range, X-Hook-Token";
 /// Seconds that a browser may remember a preflight's answer.
 const MAX_AGE: &str = "600";
 

@@ -4,6 +4,7 @@
 mod access;
 mod backup;
 pub mod body;
+mod brake;
 mod changes;
 pub mod client;
 pub mod conditional;
@@ -28,6 +29,7 @@ mod routes;
 mod server;
 mod sessions;
 mod stream;
+mod tokens;
 mod tracks;
 mod verify;
 pub mod wire;
@@ -44,6 +46,10 @@ pub use changes::FEED_NEXT;
 pub use listener::Listener;
 pub use probe::Probe;
 pub use server::Server;
+pub use tokens::Tokens;
+
+use brake::Brake;
+use health::LastStatus;
 
 /// What the HTTP side needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -56,8 +62,8 @@ pub struct Settings {
     pub max_frame_bytes: usize,
     /// Origins of web pages that may read.
     pub cors_origins: CorsOrigins,
-    /// What `X-Hook-Token` must be.
-    pub hook_token: Option<String>,
+    /// Who may do what.
+    pub tokens: Tokens,
 }
 
 /// The settings with what is made of them. They may change while the daemon runs; a request takes those of its moment.
@@ -65,12 +71,14 @@ struct InForce {
     settings: Arc<Settings>,
     /// KiB of ingests' bodies that may be read at once.
     ingest_memory: Arc<Semaphore>,
+    /// Against guessing these tokens.
+    brake: Arc<Brake>,
 }
 
 impl InForce {
     fn new(settings: Settings) -> Self {
         let ingest_memory = Arc::new(Semaphore::new(settings.body_memory_kib()));
-        Self { settings: Arc::new(settings), ingest_memory }
+        Self { settings: Arc::new(settings), ingest_memory, brake: Arc::default() }
     }
 }
 
@@ -95,6 +103,8 @@ pub struct Api {
     log_losses: fn() -> u64,
     /// Marks the daemon's requests to itself.
     probe_key: String,
+    /// What strangers are told.
+    last_status: LastStatus,
 }
 
 /// KiB of large JSON bodies that may be read at once.
@@ -118,6 +128,7 @@ impl Api {
             started: std::time::Instant::now(),
             log_losses,
             probe_key: uuid::Uuid::new_v4().to_string(),
+            last_status: LastStatus::default(),
         }
     }
 
@@ -132,13 +143,22 @@ impl Api {
         (Arc::clone(&in_force.ingest_memory), in_force.settings.body_memory_kib())
     }
 
+    /// The brake on guessing the tokens in force.
+    fn brake(&self) -> Arc<Brake> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner).brake)
+    }
+
     /// Lets `settings` hold for what comes from now on. Bodies under way keep their room beside a new one of another size.
     pub fn change(&self, settings: Settings) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        if settings.body_memory_bytes == in_force.settings.body_memory_bytes {
-            in_force.settings = Arc::new(settings);
-        } else {
-            *in_force = InForce::new(settings);
+        let mut new = InForce::new(settings);
+        if new.settings.body_memory_bytes == in_force.settings.body_memory_bytes {
+            new.ingest_memory = Arc::clone(&in_force.ingest_memory);
         }
+        // Of new tokens nobody has tried or shown one.
+        if new.settings.tokens == in_force.settings.tokens {
+            new.brake = Arc::clone(&in_force.brake);
+        }
+        *in_force = new;
     }
 }

@@ -126,6 +126,16 @@ pub fn allowed(path: &str) -> Option<String> {
     Some(methods.join(", "))
 }
 
+/// Whether `path` is a hook's.
+pub fn is_hook(path: &str) -> bool {
+    [HOOK_PUBLISH, HOOK_SEGMENT_CREATE, HOOK_SEGMENT_COMPLETE].iter().any(|address| address.values(path).is_some())
+}
+
+/// Whether `path` is `/health`.
+pub fn is_health(path: &str) -> bool {
+    HEALTH.values(path).is_some()
+}
+
 /// The address of a hook.
 pub fn of_hook(kind: Kind) -> &'static str {
     match kind {

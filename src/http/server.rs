@@ -26,7 +26,8 @@ use super::error::ApiError;
 use super::listener::Listener;
 use super::reply::{Carrier, Reply};
 use super::stream::{Peer, Stream};
-use super::{Api, cors, ingest, probe, refusal, routes};
+use super::tokens::{Access, admit};
+use super::{Api, cors, health, ingest, probe, refusal, routes};
 
 /// How often a connection looks whether its time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -250,7 +251,7 @@ impl Server {
             Method::OPTIONS => options(&uri),
             // CONNECT names a host in a path's place; warp takes none for granted.
             _ if uri.path().is_empty() => Reply::from(ApiError::no_route(&uri.to_string())),
-            _ => self.route(request).await,
+            _ => self.route(request, peer).await,
         };
         if let Some(detail) = &reply.detail {
             tracing::error!(request_id = id.0, "{method} {} failed: {detail}", uri.path());
@@ -273,7 +274,7 @@ impl Server {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Reply {
+    async fn route(&self, request: Request<Incoming>, peer: Peer) -> Reply {
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::HEAD {
             parts.method = Method::GET;
@@ -281,6 +282,12 @@ impl Server {
         let note = FaultNote::default();
         let limit = ingest::max_request_bytes(self.api.settings().max_frame_bytes);
         let body = Guarded::new(body, &parts.headers, note.clone(), limit);
+        match admit(&self.api, &parts.method, parts.uri.path(), &parts.headers, peer) {
+            Ok(Access::Granted) => {}
+            Ok(Access::StatusAlone) => return health::status_alone(&self.api).await.unwrap_or_else(Reply::from),
+            // What there is of the body is read and thrown away, so that the client comes to read the refusal.
+            Err(error) => return Reply::from(error),
+        }
         parts.extensions.insert(note);
         let mut service = warp::service(self.routes.clone());
         let Ok(response) = service.call(Request::from_parts(parts, body)).await;

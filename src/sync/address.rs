@@ -57,8 +57,10 @@ impl Passwords {
     /// Those of this process.
     pub fn of_process() -> Self {
         let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-        let credential =
-            std::env::var_os("CREDENTIALS_DIRECTORY").and_then(|dir| read(Path::new(&dir).join("postgres-password")));
+        // By the name that the unit loads, or the one that it had before.
+        let names = ["session-store.pg-password", "postgres-password"];
+        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
+            .and_then(|dir| names.iter().find_map(|name| read(Path::new(&dir).join(name))));
         let file = std::env::var_os("PGPASSFILE").map(PathBuf::from);
         let file = file.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".pgpass")));
         Self {

@@ -38,7 +38,11 @@ impl Ear {
 }
 
 fn told(watchdog_ms: u64) -> (Daemon, Ear) {
-    let home = Home::new("");
+    told_with("", watchdog_ms)
+}
+
+fn told_with(config: &str, watchdog_ms: u64) -> (Daemon, Ear) {
+    let home = Home::new(config);
     let (ear, path) = Ear::at(&home);
     let usec = (watchdog_ms * 1000).to_string();
     let variables = [("NOTIFY_SOCKET", path.as_os_str()), ("WATCHDOG_USEC", OsStr::new(&usec))];
@@ -72,6 +76,15 @@ fn the_watchdog_is_fed_in_time_and_the_probes_are_not_logged() {
     }
     assert!(begin.elapsed() < Duration::from_secs(2), "each within its 400 ms: {:?}", begin.elapsed());
     assert!(!daemon.logs().iter().any(|line| line.contains("OPTIONS")), "{:?}", daemon.logs());
+}
+
+#[test]
+fn the_watchdog_is_fed_where_nobody_may_ask_without_a_token() {
+    let (daemon, ear) = told_with("[server]\napi_token = \"a-token-of-some-length\"\ntoken_exempt = \"none\"\n", 400);
+    for _ in 0..3 {
+        ear.hear("WATCHDOG=1");
+    }
+    daemon.get("/sessions").is(401);
 }
 
 #[test]

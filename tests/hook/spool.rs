@@ -91,9 +91,11 @@ fn what_waits_is_applied_in_the_order_of_its_events() {
 fn what_comes_while_the_daemon_runs_is_taken_soon() {
     let daemon = Daemon::on(home(""));
     open_at(&daemon, "s", "cam-local", "2025-10-11T12:00:00Z");
-    until("the folder made", SOON, || spool(daemon.home()).is_dir().then_some(()));
-    let mode = fs::metadata(spool(daemon.home())).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o770, "for the daemon's user and group alone");
+    // Its mode is set once it is made, which the daemon does behind its first answer.
+    until("the folder made, for the daemon's user and group alone", SOON, || {
+        let mode = fs::metadata(spool(daemon.home())).ok()?.permissions().mode() & 0o777;
+        (mode == 0o770).then_some(())
+    });
     put(daemon.home(), "20251011T120005000000Z-publish-1.json", publish_at("cam-local", "2025-10-11T12:00:05Z"));
     emptied(daemon.home());
     assert_eq!(session(&daemon, "s")["media_connect_ts"], "2025-10-11T12:00:05.000Z");

@@ -40,7 +40,8 @@ fn command_under(dir: &Path, under: &[OsString]) -> Command {
     let mut words = under.iter().cloned().chain([binary().into_os_string()]);
     let mut command = Command::new(words.next().expect("at least the binary"));
     command.args(words).current_dir(dir);
-    for name in ["SESSION_STORE_CONFIG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "RUST_LOG", "INVOCATION_ID"] {
+    for name in ["SESSION_STORE_CONFIG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "RUST_LOG", "INVOCATION_ID", "CREDENTIALS_DIRECTORY"]
+    {
         command.env_remove(name);
     }
     command

@@ -130,7 +130,7 @@ fn the_password_may_lie_beside_the_address() {
     open(&daemon, "s");
     become_equal(&daemon, &tables(&postgres), Duration::from_secs(20));
     let home = daemon.stop();
-    std::fs::write(home.dir().join("postgres-password"), format!("{PASSWORD}\n")).expect("written");
+    std::fs::write(home.dir().join("session-store.pg-password"), format!("{PASSWORD}\n")).expect("written");
     let dir = home.dir().to_owned();
     let daemon = Daemon::on_with(home, &[("CREDENTIALS_DIRECTORY", dir.as_os_str())]);
     open(&daemon, "t");
