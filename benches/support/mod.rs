@@ -64,7 +64,13 @@ impl Daemon {
                 break rest.split('"').next().expect("an address").parse().expect("an address");
             }
         };
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        // What it warns of, the reader of the figures should know.
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok).filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\""))
+            {
+                eprintln!("{line}");
+            }
+        });
         Self { child, address }
     }
 
