@@ -45,3 +45,24 @@ fn a_disk_that_is_completely_full_is_freed_oldest_first_and_frames_are_taken_aga
     let verified = home.run(&["verify", "--deep"], b"");
     assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);
 }
+
+/// The volume of the frames was not mounted: the room of the one below it was measured, and the rows of frames went that lay
+/// untouched on the other.
+#[test]
+fn while_the_frames_folder_is_not_there_nothing_is_deleted() {
+    let daemon = Daemon::with("[retention]\ninterval_sec = 1\n");
+    open_at(&daemon, "old", "front", START);
+    ingest(&daemon, "old", &[("1", "cup", 0.5)], START, Some(&jpeg(1))).is(200);
+    close(&daemon, "old", START);
+    let (frames, away) = (daemon.frames_dir(), daemon.dir().join("away"));
+    std::fs::rename(&frames, &away).unwrap();
+    std::fs::create_dir(&frames).unwrap();
+    daemon.home().configure("[retention]\nkeep = \"1d\"\nmin_free = \"1000TB\"\ninterval_sec = 1\n");
+    daemon.signal("HUP");
+    let is_said = || daemon.get("/health").is(200).json()["reasons"].to_string().contains("Retention deletes nothing while");
+    until("health says so", Duration::from_secs(20), || is_said().then_some(()));
+    assert_eq!(sessions(&daemon).len(), 1);
+    std::fs::remove_dir(&frames).unwrap();
+    std::fs::rename(&away, &frames).unwrap();
+    until("the folder is back, and retention goes on", Duration::from_secs(20), || sessions(&daemon).is_empty().then_some(()));
+}

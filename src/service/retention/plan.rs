@@ -155,8 +155,8 @@ pub struct Planner<'p> {
     pub now: Timestamp,
     /// The volumes; none where no limit is of free room.
     pub volumes: Option<&'p Volumes>,
-    /// Sizes of sessions that are deleted and whose files are not yet.
-    pub pending: &'p [Size],
+    /// What sessions took that are deleted and whose files are not yet.
+    pub pending: Size,
     /// Called between pages; says whether to stop.
     pub pause: &'p mut dyn FnMut() -> bool,
 }
@@ -245,7 +245,7 @@ impl Run<'_, '_> {
         for (scope, limits) in &scopes {
             let Some(wanted) = limits.min_free else { continue };
             for volume in volumes.each() {
-                let pending: u64 = self.planner.pending.iter().map(|size| volumes.share(volume, size)).sum();
+                let pending = volumes.share(volume, &self.planner.pending);
                 let (wanted, free) = (wanted.of(volume.total), volumes.free(volume) + pending);
                 if self.squeeze(*scope, Step::TooFull { scope: *scope, volume, wanted, free })? == Flow::Stop {
                     return Ok(Flow::Stop);

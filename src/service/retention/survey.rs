@@ -1,6 +1,7 @@
 //! How much there is of each rule in each hour: where retention finds what is old without reading everything each time.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use crate::domain::query::SessionKey;
 use crate::domain::retention::{Policy, Rank};
@@ -33,6 +34,17 @@ impl Size {
     /// All of it.
     pub fn bytes(&self) -> u64 {
         self.weight.frame_bytes + self.weight.record_bytes + self.track_bytes
+    }
+}
+
+impl AddAssign for Size {
+    fn add_assign(&mut self, other: Self) {
+        let (mine, its) = (&mut self.weight, other.weight);
+        mine.detections += its.detections;
+        mine.frames += its.frames;
+        mine.frame_bytes += its.frame_bytes;
+        mine.record_bytes += its.record_bytes;
+        self.track_bytes += other.track_bytes;
     }
 }
 
