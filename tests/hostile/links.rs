@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::agent::{
-    FINISHED, START, copy_tracks_as, counts, detection, ingest, jpeg, open, picture, pictures, pictures_become,
+    END, FINISHED, START, close, copy_tracks_as, counts, detection, ingest, jpeg, open, picture, pictures, pictures_become,
 };
 use crate::support::daemon::{Daemon, Home};
 use crate::support::records::{at, detection_line, session_line};
@@ -213,4 +213,23 @@ fn the_folder_itself_may_be_a_link() {
     assert!(counts(ingest(&daemon, "s", &[("1", "cup", 0.5)], START, Some(&jpeg(1)))).4);
     picture(&daemon, &detection(&daemon, "s", "1")).is(200);
     assert_eq!(names(&volume.join("s")).len(), 1);
+}
+
+/// The worker's group may write in the tracks folder: what it links to must outlive the session.
+#[test]
+fn retention_deletes_nothing_through_a_link() {
+    let home = Home::new("[retention]\nkeep = \"1d\"\ninterval_sec = 1\n[sessions]\nidle_close_sec = 0\n");
+    let outside = outside(&home);
+    fs::create_dir_all(home.tracks_dir().join("inner")).unwrap();
+    symlink(&outside, home.tracks_dir().join("whole")).unwrap();
+    symlink(&outside, home.tracks_dir().join("inner/tracks")).unwrap();
+    let daemon = Daemon::on(home);
+    for id in ["whole", "inner"] {
+        open(&daemon, id);
+        close(&daemon, id, END);
+    }
+    let is_gone = |name: &str| fs::symlink_metadata(daemon.tracks_dir().join(name)).is_err();
+    until("the sessions' tracks are gone", Duration::from_secs(20), || (is_gone("whole") && is_gone("inner")).then_some(()));
+    assert_eq!(fs::read_to_string(outside.join("tracks/seg-0000.jsonl")).unwrap(), SECRET);
+    assert_eq!(names(&outside).len(), 5, "four files and a folder");
 }
