@@ -1,6 +1,7 @@
 //! `session-store retention --dry-run`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -12,6 +13,9 @@ use crate::media::tracks::TracksFolder;
 use crate::service::retention::Of;
 
 use super::{daemon, guard, offline};
+
+/// A plan reads everything: on a small box with a million sessions that takes a minute or two.
+const PLAN_WITHIN: Duration = Duration::from_secs(600);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -47,7 +51,7 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
 fn online(url: &str, secret: Option<&Secret>, limit: usize) -> Result<Value, String> {
     let url = format!("{url}/retention/plan?limit={limit}");
     let mut body = Vec::new();
-    let answered = client::get(&url, secret, |chunk| {
+    let answered = client::get_within(PLAN_WITHIN, &url, secret, |chunk| {
         body.extend_from_slice(chunk);
         Ok(())
     });

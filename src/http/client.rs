@@ -72,18 +72,36 @@ impl Secret {
 /// # Errors
 /// A sentence, also where the answer's status is not 200.
 pub fn get(url: &str, secret: Option<&Secret>, take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(ask(url, secret, take))
+    get_within(ANSWER_WITHIN, url, secret, take)
 }
 
-async fn ask(url: &str, secret: Option<&Secret>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<HeaderMap, String> {
+/// [`get`] of what takes a while to find out: its answer must begin within `within`.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_within(
+    within: Duration,
+    url: &str,
+    secret: Option<&Secret>,
+    take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<HeaderMap, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(ask(within, url, secret, take))
+}
+
+async fn ask(
+    within: Duration,
+    url: &str,
+    secret: Option<&Secret>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<HeaderMap, String> {
     let (uri, host) = parse(url)?;
     let stream = tokio::time::timeout(ANSWER_WITHIN, connect(&uri)).await.map_err(late)??;
     let mut sender = handshake(stream).await?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = with(secret, Request::get(path).header(HOST, host));
     let request = request.body(Outgoing::bytes(Bytes::new(), Busy::default())).map_err(said)?;
-    let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?.map_err(said)?;
+    let response = tokio::time::timeout(within, sender.send_request(request)).await.map_err(late)?.map_err(said)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut refusal = Vec::new();
     read(response, |piece| {

@@ -129,7 +129,7 @@ fn a_hold_beats_age_and_pressure_until_it_ends_or_is_released() {
 fn an_ended_hold_holds_no_more() {
     let daemon = Daemon::with("[retention]\nkeep = \"1d\"\ninterval_sec = 1\n");
     open_at(&daemon, "s", "front", OLD);
-    let until_ts = chrono::DateTime::parse_from_rfc3339(&now()).unwrap() + chrono::TimeDelta::milliseconds(2500);
+    let until_ts = chrono::DateTime::parse_from_rfc3339(&now()).unwrap() + chrono::TimeDelta::milliseconds(4000);
     daemon.post("/sessions/s/hold", &json!({"reason": "soon over", "until": until_ts.to_rfc3339()})).is(200);
     close(&daemon, "s", OLD);
     assert_eq!(ids(&daemon), ["s"]);
