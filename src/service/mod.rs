@@ -38,7 +38,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::record_path::RecordPath;
 use crate::domain::retention::Policy;
@@ -104,6 +104,8 @@ struct Inner {
     settings: Settings,
     /// … and as they are now, where they may change while the daemon runs.
     live: RwLock<Arc<Settings>>,
+    /// Told when they change: retention need not wait for its next look.
+    changed: Notify,
     clock: Arc<dyn Clock>,
     frames: FramesFolder,
     tracks: TracksFolder,
@@ -206,6 +208,7 @@ impl Service {
         Self {
             inner: Arc::new(Inner {
                 live: RwLock::new(Arc::new(settings.clone())),
+                changed: Notify::new(),
                 settings,
                 clock,
                 frames,
@@ -231,6 +234,7 @@ impl Service {
     /// Lets `settings` hold from now on.
     pub fn change(&self, settings: Settings) {
         *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.inner.changed.notify_one();
     }
 
     /// Gives the open store; requests that waited for it go on.

@@ -22,7 +22,7 @@ earlier_package() (
     unset SOURCE_DATE_EPOCH
     export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1
     built=$("$kept/clone/packaging/build" 8>&-)
-    mv "$built" "$kept/$1.deb"
+    mv "$kept/clone/$built" "$kept/$1.deb"
     rm -rf "$kept/clone"
   fi
   echo "$kept/$1.deb"

@@ -1,6 +1,7 @@
 told="retention deletes another user's tracks by the shared group, and says where it may not"
 # Whatever the filter refuses is its death here, and not only an error.
 inside 'cp -p /etc/session-store/config.toml right.toml; sed -i "s/^# interval_sec = .*/interval_sec = 1/" /etc/session-store/config.toml
+  mkdir -p /run/systemd/system/session-store.service.d
   printf "[Service]\nSystemCallErrorNumber=kill\nRestart=no\n" >/run/systemd/system/session-store.service.d/kill.conf
   systemctl daemon-reload; systemctl restart session-store; systemctl show -P MainPID session-store >/root/same'
 until_inside 10 "$healthy"
