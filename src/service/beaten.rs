@@ -47,6 +47,7 @@ impl Service {
                 Err(error) => return tracing::error!(%error, "beaten frames are not deleted any more"),
             };
             queue = returned;
+            self.inner.stuck_folders.store(queue.stuck_folders.len(), Ordering::Relaxed);
             if worked {
                 continue;
             }

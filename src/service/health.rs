@@ -1,6 +1,7 @@
 //! How the daemon is.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -87,6 +88,13 @@ impl Service {
             let retention = inner.retention.borrow().clone();
             health.reasons.extend(retention.problems.iter().cloned());
             health.retention = Some(retention);
+        }
+        let stuck = inner.stuck_folders.load(Ordering::Relaxed);
+        if stuck > 0 {
+            health.reasons.push(format!(
+                "The folders of {stuck} deleted sessions cannot be deleted, and the log names the first: may the daemon's group write in the \
+                 tracks folder and in each session's?"
+            ));
         }
         let free = |path: &Path| disk::volume(path).ok().map(|volume| volume.free);
         health.free_bytes.frames = free(inner.frames.root());

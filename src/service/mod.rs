@@ -34,11 +34,11 @@ pub mod verify;
 pub mod whole;
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::record_path::RecordPath;
 use crate::domain::retention::Policy;
@@ -104,6 +104,8 @@ struct Inner {
     settings: Settings,
     /// … and as they are now, where they may change while the daemon runs.
     live: RwLock<Arc<Settings>>,
+    /// Told when they change: retention need not wait for its next look.
+    changed: Notify,
     clock: Arc<dyn Clock>,
     frames: FramesFolder,
     tracks: TracksFolder,
@@ -120,6 +122,8 @@ struct Inner {
     retention: watch::Sender<retention::Retention>,
     /// Held while a plan of retention is made.
     planning: Mutex<()>,
+    /// Deleted sessions whose folders could not be deleted.
+    stuck_folders: AtomicUsize,
     /// Less room is free than retention should keep: files are deleted at once.
     is_room_short: AtomicBool,
 }
@@ -206,6 +210,7 @@ impl Service {
         Self {
             inner: Arc::new(Inner {
                 live: RwLock::new(Arc::new(settings.clone())),
+                changed: Notify::new(),
                 settings,
                 clock,
                 frames,
@@ -218,6 +223,7 @@ impl Service {
                 central: watch::Sender::new(None),
                 retention: watch::Sender::new(retention::Retention::default()),
                 planning: Mutex::new(()),
+                stuck_folders: AtomicUsize::new(0),
                 is_room_short: AtomicBool::new(false),
             }),
         }
@@ -231,6 +237,7 @@ impl Service {
     /// Lets `settings` hold from now on.
     pub fn change(&self, settings: Settings) {
         *self.inner.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.inner.changed.notify_one();
     }
 
     /// Gives the open store; requests that waited for it go on.

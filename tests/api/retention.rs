@@ -145,11 +145,11 @@ fn each_rule_has_its_own_age_and_the_first_that_fits_counts() {
     seen(&daemon, "person", "front", "person", OLD);
     seen(&daemon, "yard", "yard-2", "cup", OLD);
     seen(&daemon, "cup", "front", "cup", OLD);
-    let rules = "[retention]\nkeep = \"1d\"\ninterval_sec = 1\n[[retention.rule]]\nclasses = [\"person\", \"dog\"]\nkeep = \"3650d\"\n\
+    let rules = "[retention]\nkeep = \"1d\"\ninterval_sec = 86400\n[[retention.rule]]\nclasses = [\"person\", \"dog\"]\nkeep = \"3650d\"\n\
                  [[retention.rule]]\npaths = [\"yard*\"]\n";
     let daemon = reconfigured(daemon, rules);
     ids_become(&daemon, &["person", "yard"]);
-    // A rule without an age keeps for good; a reload changes that at once.
+    // A rule without an age keeps for good; a reload changes that at once, not at the next look.
     daemon.home().configure(&rules.replace("[\"yard*\"]\n", "[\"yard*\"]\nkeep = \"10d\"\n"));
     daemon.signal("HUP");
     ids_become(&daemon, &["person"]);

@@ -1,7 +1,6 @@
 # A Debian with systemd, booted from a tree that is kept and never changed; to be sourced.
 
 cache=${SESSION_STORE_TEST_CACHE:-/var/cache/session-store-tests}
-suite=bookworm
 
 # Why the container cannot be had here; nothing where it can.
 container_lacks() {
@@ -14,8 +13,9 @@ container_lacks() {
   fi
 }
 
-# Makes the tree where it is missing, from where this machine's apt gets its own packages.
+# Makes the tree of a suite where it is missing, from where this machine's apt gets its own packages.
 container_base() {
+  local suite=$1
   base=$cache/$suite
   mkdir -p "$cache"
   exec 9>"$cache/lock"
@@ -50,10 +50,14 @@ container_end() {
   [[ ${container:-} ]] || return 0
   kill "$container" 2>/dev/null || true
   for _ in {1..50}; do
-    kill -0 "$container" 2>/dev/null || return 0
+    kill -0 "$container" 2>/dev/null || break
     sleep 0.1
   done
-  kill -9 "$leader" "$container" 2>/dev/null || true
+  if kill -0 "$container" 2>/dev/null; then
+    kill -9 "$leader" "$container" 2>/dev/null || true
+  fi
+  container=
+  leader=
 }
 
 # Runs a script inside, as root.

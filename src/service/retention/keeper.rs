@@ -75,6 +75,11 @@ impl Keeper {
         }
     }
 
+    /// Whether it has looked at everything by the rules of now.
+    pub fn has_looked(&self) -> bool {
+        self.looked.is_some()
+    }
+
     /// Deletes what is to go now, and tells how it is.
     pub fn work(mut self) -> Self {
         let settings = self.service.settings();

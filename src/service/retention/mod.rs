@@ -104,8 +104,14 @@ impl Service {
                 Err(error) => return tracing::error!(%error, "retention has ended"),
             };
             let policy = &self.settings().retention;
-            let wait = if policy.wants_room() { policy.interval.min(LOOK_EVERY) } else { policy.interval };
-            let _ = tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await;
+            // Where it could not look yet it tries again soon.
+            let is_soon = policy.wants_room() || (!keeper.has_looked() && !policy.is_empty());
+            let wait = if is_soon { policy.interval.min(LOOK_EVERY) } else { policy.interval };
+            tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+                () = self.inner.changed.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
     }
 
