@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::domain::ids::SessionId;
-use crate::service::Service;
-use crate::store::Change;
+use crate::service::{Service, ServiceError};
+use crate::store::{Change, FeedPage};
 
 use super::connection::connect;
 use super::detections::How;
@@ -180,6 +181,7 @@ impl Worker {
             gateway,
             pusher,
             retry: Instant::now(),
+            ahead: None,
         };
         loop {
             let is_done = connected.step(self).await?;
@@ -212,7 +214,12 @@ struct Connected<'c> {
     live: u64,
     /// When rows that are to be tried again are looked for.
     retry: Instant,
+    /// The backlog's next page, read while the one before was being written, and behind which number it begins.
+    ahead: Option<(u64, Reading)>,
 }
+
+/// A page of the feed that is being read.
+type Reading = JoinHandle<Result<FeedPage, ServiceError>>;
 
 impl Connected<'_> {
     /// Up to where all is central, but for touches that wait.
@@ -239,6 +246,8 @@ impl Connected<'_> {
             (self.backlog, self.backlog_end, self.live) = (self.live, head, head);
         }
         if head > self.live {
+            // The page that was read ahead may hold what is older than what is pushed now.
+            self.ahead = None;
             let (batch, next) = self.read(worker, self.live, u64::MAX).await?;
             self.live = next;
             self.push(worker, batch).await?;
@@ -248,12 +257,18 @@ impl Connected<'_> {
         if self.backlog < self.backlog_end {
             let (batch, next) = self.read(worker, self.backlog, self.backlog_end).await?;
             self.backlog = next;
+            if next < self.backlog_end {
+                let service = worker.service.clone();
+                let reading = tokio::spawn(async move { service.feed_page(next, PAGE).await });
+                self.ahead = Some((next, reading));
+            }
             self.push(worker, batch).await?;
             is_done &= self.backlog >= self.backlog_end;
         }
         // … and touches that have waited.
         let due = self.touches.due(PAGE);
         if !due.is_empty() {
+            self.ahead = None;
             let found = worker.service.detections_called(due.clone()).await?;
             let there: HashSet<_> = found.iter().map(|(id, detection)| (id.clone(), detection.track.clone())).collect();
             due.iter().filter(|key| !there.contains(*key)).for_each(|key| self.touches.forget(key));
@@ -293,7 +308,10 @@ impl Connected<'_> {
 
     /// A page of the feed behind `since`, up to `until`, without touches that may wait; and where to go on.
     async fn read(&mut self, worker: &Worker, since: u64, until: u64) -> Result<(Batch, u64), Trouble> {
-        let page = worker.service.feed_page(since, PAGE).await?;
+        let page = match self.ahead.take_if(|(begin, _)| *begin == since) {
+            Some((_, reading)) => reading.await.map_err(|error| Trouble::Store(error.to_string()))??,
+            None => worker.service.feed_page(since, PAGE).await?,
+        };
         let mut batch = Batch::default();
         for (seq, change) in page.changes {
             if seq > until {
@@ -333,6 +351,7 @@ impl Connected<'_> {
         let sessions = worker.service.sessions_called(ids).await?;
         let detections = worker.service.detections_called(tracks).await?;
         self.pusher.forget_set_aside(&keys).await?;
+        self.ahead = None;
         self.push(worker, Batch { sessions, detections, deleted: Vec::new() }).await
     }
 }
