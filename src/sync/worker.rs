@@ -53,6 +53,8 @@ struct Worker {
     foreign: HashSet<SessionId>,
     /// Whether the present failure was told.
     told: Option<String>,
+    /// Up to where all is central, as far as this process knows.
+    place: u64,
     /// Since when something was not central.
     behind_since: Instant,
 }
@@ -65,6 +67,7 @@ impl Worker {
             puller: Puller::new(settings.pull_interval, settings.sweep_interval),
             foreign: HashSet::new(),
             told: None,
+            place: 0,
             behind_since: Instant::now(),
             service,
             settings,
@@ -126,17 +129,17 @@ impl Worker {
         }
     }
 
-    /// Tells how far behind the central database is; `place` where that is known.
+    /// Tells how far behind the central database is; `place` where that was just learnt.
     async fn report_lag(&mut self, place: Option<u64>) {
         let Ok(head) = self.service.feed_head().await else { return };
         if place.is_some_and(|place| place >= head) {
             self.behind_since = Instant::now();
         }
+        self.place = place.unwrap_or(self.place);
+        let rows = head.saturating_sub(self.place);
         let seconds = self.behind_since.elapsed().as_secs();
         self.service.report_central(|central| {
-            if let Some(place) = place {
-                central.lag_rows = head.saturating_sub(place);
-            }
+            central.lag_rows = rows;
             central.lag_seconds = seconds;
         });
     }
