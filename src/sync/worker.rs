@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use crate::domain::ids::SessionId;
 use crate::service::{Service, ServiceError};
-use crate::store::{Change, FeedPage};
+use crate::store::Change;
 
 use super::connection::connect;
 use super::detections::How;
@@ -221,8 +221,15 @@ struct Connected<'c> {
     ahead: Option<(u64, Reading)>,
 }
 
+/// Changes by their numbers, and where to go on.
+type Page = (Vec<(u64, Change)>, u64);
 /// A page of the feed that is being read.
-type Reading = JoinHandle<Result<FeedPage, ServiceError>>;
+type Reading = JoinHandle<Result<Page, ServiceError>>;
+
+async fn page(service: Service, since: u64) -> Result<Page, ServiceError> {
+    let page = service.feed_page(since, PAGE).await?;
+    Ok((page.changes, page.next))
+}
 
 impl Connected<'_> {
     /// Up to where all is central, but for touches that wait.
@@ -261,8 +268,7 @@ impl Connected<'_> {
             let (batch, next) = self.read(worker, self.backlog, self.backlog_end).await?;
             self.backlog = next;
             if next < self.backlog_end {
-                let service = worker.service.clone();
-                let reading = tokio::spawn(async move { service.feed_page(next, PAGE).await });
+                let reading = tokio::spawn(page(worker.service.clone(), next));
                 self.ahead = Some((next, reading));
             }
             self.push(worker, batch).await?;
@@ -311,12 +317,12 @@ impl Connected<'_> {
 
     /// A page of the feed behind `since`, up to `until`, without touches that may wait; and where to go on.
     async fn read(&mut self, worker: &Worker, since: u64, until: u64) -> Result<(Batch, u64), Trouble> {
-        let page = match self.ahead.take_if(|(begin, _)| *begin == since) {
+        let (changes, next) = match self.ahead.take_if(|(begin, _)| *begin == since) {
             Some((_, reading)) => reading.await.map_err(|error| Trouble::Store(error.to_string()))??,
-            None => worker.service.feed_page(since, PAGE).await?,
+            None => page(worker.service.clone(), since).await?,
         };
         let mut batch = Batch::default();
-        for (seq, change) in page.changes {
+        for (seq, change) in changes {
             if seq > until {
                 break;
             }
@@ -335,7 +341,7 @@ impl Connected<'_> {
             let there = worker.service.sessions_called(batch.deleted.clone()).await?;
             batch.deleted.retain(|id| there.iter().all(|session| session.id != *id));
         }
-        Ok((batch, page.next.min(until)))
+        Ok((batch, next.min(until)))
     }
 
     /// Pushes again what was set aside, where that is asked for.
