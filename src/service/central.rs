@@ -24,7 +24,8 @@ pub struct Central {
     pub server: String,
     /// This gateway's name there.
     pub gateway_id: String,
-    /// Numbers of the feed that are not central yet; an entity that changed twice has used two.
+    /// Numbers of the feed that are not known to be central; an entity that changed twice has used two. All of them until
+    /// the central database was first reached by this process.
     pub lag_rows: u64,
     /// Since when, in seconds.
     pub lag_seconds: u64,

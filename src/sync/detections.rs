@@ -127,8 +127,8 @@ pub struct Row {
     pub url_frame: Option<String>,
     /// Whether the enricher cannot open its picture.
     pub is_undelivered: bool,
-    /// Whether its attributes were changed here.
-    pub is_patched: bool,
+    /// The number of the note that its attributes were changed here.
+    pub patched: Option<u64>,
 }
 
 impl Row {
@@ -221,7 +221,7 @@ impl Statements {
             values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.deletes_pictures]);
             count += tx.query_one(&self.upsert, &values).await?.get::<_, i64>(0).unsigned_abs();
         }
-        let patched: Vec<&&Row> = rows.iter().filter(|row| row.is_patched).collect();
+        let patched: Vec<&&Row> = rows.iter().filter(|row| row.patched.is_some()).collect();
         if !patched.is_empty() {
             let sessions: Vec<&str> = patched.iter().map(|row| row.session.as_str()).collect();
             let tracks: Vec<&str> = patched.iter().map(|row| row.detection.track.as_str()).collect();

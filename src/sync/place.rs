@@ -1,8 +1,11 @@
 //! How far this gateway's feed is central. Kept there, so that neither side can be ahead of the other unnoticed.
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Statement, Transaction};
 
 use super::trouble::Trouble;
+
+/// Only from where this gateway believes it to be.
+pub const ADVANCE: &str = "UPDATE session_store.gateways SET place = $3, seen_at = now() WHERE gateway_id = $1 AND place = $2";
 
 /// Who is at which place.
 #[derive(Debug, Clone)]
@@ -72,14 +75,9 @@ impl Place {
         if row.is_some_and(|row| row.get::<_, i64>(0) == self.committed) { Ok(()) } else { Err(Trouble::Moved) }
     }
 
-    /// Moves the place within the transaction that made it true.
-    pub async fn advance(&self, tx: &Transaction<'_>, to: i64) -> Result<(), Trouble> {
-        let moved = tx
-            .execute(
-                "UPDATE session_store.gateways SET place = $3, seen_at = now() WHERE gateway_id = $1 AND place = $2",
-                &[&self.gateway, &self.committed, &to],
-            )
-            .await?;
+    /// Moves the place within the transaction that made it true; `advance` is `ADVANCE`, prepared.
+    pub async fn advance(&self, tx: &Transaction<'_>, advance: &Statement, to: i64) -> Result<(), Trouble> {
+        let moved = tx.execute(advance, &[&self.gateway, &self.committed, &to]).await?;
         // A rebuild was asked for, or an older backup was put back, or another store has the same name.
         if moved == 1 { Ok(()) } else { Err(Trouble::Moved) }
     }

@@ -79,7 +79,7 @@ impl Puller {
     /// Asks for what came back, and takes it.
     pub async fn pull(
         &mut self,
-        client: &mut Client,
+        client: &Client,
         gateway: &str,
         service: &Service,
         frames: &Frames,
@@ -127,14 +127,12 @@ impl Puller {
     }
 
     /// The time of better pictures is over: what was written of them meanwhile is asked for once more.
-    async fn end_guards(&self, client: &mut Client, gateway: &str, frames: &Frames) -> Result<(), Trouble> {
-        let tx = client.transaction().await?;
+    async fn end_guards(&self, client: &Client, gateway: &str, frames: &Frames) -> Result<(), Trouble> {
         let asked = "
             WITH over AS (DELETE FROM session_store.guards WHERE gateway_id = $1 AND until < now() RETURNING session_id, track_id)
             UPDATE detections d SET enriched = FALSE FROM over o
             WHERE d.session_id = o.session_id AND d.track_id = o.track_id AND d.enriched AND d.attributes IS NOT NULL AND $2";
-        tx.execute(asked, &[&gateway, &!frames.are_blind()]).await?;
-        tx.commit().await?;
+        client.execute(asked, &[&gateway, &!frames.are_blind()]).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use crate::domain::detection::Detection;
 use crate::domain::ids::SessionId;
@@ -14,7 +14,7 @@ use crate::service::central::Patched;
 use super::detections::{How, Row};
 use super::frames::Frames;
 use super::limit::Limit;
-use super::place::Place;
+use super::place::{ADVANCE, Place};
 use super::set_aside::{self, Key};
 use super::touches::Touches;
 use super::trouble::Trouble;
@@ -24,6 +24,11 @@ use super::{detections, sessions};
 const MAX_KNOWN: usize = 20_000;
 /// Foreign sessions that are told of.
 const MAX_FOREIGN: usize = 10_000;
+
+/// A transaction of this gateway's: what it wrote need not come back.
+const NOTE: &str = "
+INSERT INTO session_store.pushes (gateway_id, xid) VALUES ($1, pg_current_xact_id()::text::bigint % 4294967296)
+ON CONFLICT (gateway_id, xid) DO UPDATE SET at = now()";
 
 /// What is to be written.
 #[derive(Default)]
@@ -81,6 +86,8 @@ pub struct Pusher<'c> {
     deletes: bool,
     /// Where this gateway is.
     pub place: Place,
+    note: Statement,
+    advance: Statement,
     sessions: sessions::Statements,
     detections: detections::Statements,
     /// Whether a session is this gateway's.
@@ -89,8 +96,6 @@ pub struct Pusher<'c> {
     set_aside: u64,
     /// What was set aside of the rows that are being written.
     refused: HashSet<Key>,
-    /// The notes of changed attributes that belong to the rows that are being written.
-    patched: Vec<Patched>,
 }
 
 impl<'c> Pusher<'c> {
@@ -105,6 +110,8 @@ impl<'c> Pusher<'c> {
     ) -> Result<Self, Trouble> {
         let detections = detections::Statements::prepare(client).await?;
         let sessions = sessions::Statements::prepare(client).await?;
+        let note = client.prepare(NOTE).await?;
+        let advance = client.prepare(ADVANCE).await?;
         let set_aside = set_aside::count(client, &place.gateway).await?;
         let new = Self {
             client,
@@ -113,12 +120,13 @@ impl<'c> Pusher<'c> {
             how,
             deletes,
             place,
+            note,
+            advance,
             sessions,
             detections,
             owned: HashMap::new(),
             set_aside,
             refused: HashSet::new(),
-            patched: Vec::new(),
         };
         new.report_set_aside();
         Ok(new)
@@ -131,9 +139,7 @@ impl<'c> Pusher<'c> {
 
     /// Takes rows back in that are about to be pushed again.
     pub async fn forget_set_aside(&mut self, keys: &[Key]) -> Result<(), Trouble> {
-        let tx = self.client.transaction().await?;
-        set_aside::clear(&tx, &self.place.gateway, keys).await?;
-        tx.commit().await?;
+        set_aside::clear(self.client, &self.place.gateway, keys).await?;
         self.set_aside = set_aside::count(self.client, &self.place.gateway).await?;
         self.report_set_aside();
         Ok(())
@@ -170,21 +176,17 @@ impl<'c> Pusher<'c> {
             }
             other => other?,
         }
-        let mut patched = Vec::new();
+        let mut patched: Vec<Patched> = Vec::new();
         for item in &items {
             if let Item::Detection(row) = item {
                 touches.pushed(&row.session, &row.detection);
-                if row.is_patched && !self.refused.contains(&item.key()) {
-                    patched.push((row.session.clone(), row.detection.track.clone()));
+                // By the number that was read with it: a newer note stays.
+                if let Some(seq) = row.patched.filter(|_| !self.refused.contains(&item.key())) {
+                    patched.push((row.session.clone(), row.detection.track.clone(), seq));
                 }
             }
         }
-        if !patched.is_empty() {
-            // As noted when they were read: a newer note stays.
-            let seen: HashMap<_, _> = self.patched.drain(..).map(|(session, track, seq)| ((session, track), seq)).collect();
-            let notes = patched.into_iter().filter_map(|key| seen.get(&key).map(|seq| (key.0.clone(), key.1.clone(), *seq)));
-            self.service.forget_patched(notes.collect()).await?;
-        }
+        self.service.forget_patched(patched).await?;
         let count = items.len() as u64;
         self.service.report_central(|central| central.pushed += count);
         Ok(())
@@ -193,8 +195,8 @@ impl<'c> Pusher<'c> {
     /// The batch in pieces, with the sessions that its detections need and with the pictures delivered.
     async fn items(&mut self, batch: Batch, limit: &mut Limit) -> Result<Vec<Item>, Trouble> {
         let tracks: Vec<_> = batch.detections.iter().map(|(id, detection)| (id.clone(), detection.track.clone())).collect();
-        self.patched = self.service.patched_of(tracks).await?;
-        let patched: HashSet<_> = self.patched.iter().map(|(id, track, _)| (id.clone(), track.clone())).collect();
+        let patched = self.service.patched_of(tracks).await?;
+        let mut patched: HashMap<_, _> = patched.into_iter().map(|(id, track, seq)| ((id, track), seq)).collect();
         let pictures: Vec<_> = batch
             .detections
             .iter()
@@ -210,8 +212,8 @@ impl<'c> Pusher<'c> {
                 None => true,
             };
             let url_frame = file.map(|file| self.frames.url(&session, &detection.track, file));
-            let is_patched = patched.contains(&(session.clone(), detection.track.clone()));
-            items.push(Item::Detection(Box::new(Row { session, detection, url_frame, is_undelivered, is_patched })));
+            let patched = if patched.is_empty() { None } else { patched.remove(&(session.clone(), detection.track.clone())) };
+            items.push(Item::Detection(Box::new(Row { session, detection, url_frame, is_undelivered, patched })));
         }
         let items = self.with_sessions(items).await?;
         let bytes: usize = items.iter().map(|item| if let Item::Detection(row) = item { row.bytes() } else { 400 }).sum();
@@ -265,12 +267,7 @@ impl<'c> Pusher<'c> {
         let gateway = self.place.gateway.as_str();
         let tx = self.client.transaction().await?;
         if !items.is_empty() {
-            tx.execute(
-                "INSERT INTO session_store.pushes (gateway_id, xid) VALUES ($1, pg_current_xact_id()::text::bigint % 4294967296) \
-                 ON CONFLICT (gateway_id, xid) DO UPDATE SET at = now()",
-                &[&gateway],
-            )
-            .await?;
+            tx.execute(&self.note, &[&gateway]).await?;
         }
         if self.deletes && !deleted.is_empty() {
             sessions::delete(&tx, gateway, &deleted).await?;
@@ -296,7 +293,7 @@ impl<'c> Pusher<'c> {
             set_aside::clear(&tx, gateway, &keys).await?;
         }
         if let Some(to) = to {
-            self.place.advance(&tx, to).await?;
+            self.place.advance(&tx, &self.advance, to).await?;
         }
         tx.commit().await?;
         if let Some(to) = to {

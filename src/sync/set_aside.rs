@@ -1,6 +1,6 @@
 //! Rows that the central database refused: kept there with their error, so that they hold up no other.
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient};
 
 use crate::domain::ids::{SessionId, TrackId};
 
@@ -58,14 +58,15 @@ pub async fn to_retry(client: &Client, gateway: &str, limit: i64) -> Result<Vec<
 }
 
 /// Takes rows back in: they are being written, or are no more.
-pub async fn clear(tx: &Transaction<'_>, gateway: &str, keys: &[Key]) -> Result<(), Trouble> {
+pub async fn clear(client: &impl GenericClient, gateway: &str, keys: &[Key]) -> Result<(), Trouble> {
     let sessions: Vec<&str> = keys.iter().map(|key| key.session.as_str()).collect();
     let tracks: Vec<&str> = keys.iter().map(|key| key.track.as_ref().map_or("", TrackId::as_str)).collect();
-    tx.execute(
-        "DELETE FROM session_store.set_aside s USING unnest($2::text[], $3::text[]) AS i(session_id, track_id) \
+    client
+        .execute(
+            "DELETE FROM session_store.set_aside s USING unnest($2::text[], $3::text[]) AS i(session_id, track_id) \
          WHERE s.gateway_id = $1 AND s.session_id = i.session_id AND s.track_id = i.track_id",
-        &[&gateway, &sessions, &tracks],
-    )
-    .await?;
+            &[&gateway, &sessions, &tracks],
+        )
+        .await?;
     Ok(())
 }

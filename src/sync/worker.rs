@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::domain::ids::SessionId;
-use crate::service::Service;
+use crate::service::{Service, ServiceError};
 use crate::store::Change;
 
 use super::connection::connect;
@@ -52,6 +53,8 @@ struct Worker {
     foreign: HashSet<SessionId>,
     /// Whether the present failure was told.
     told: Option<String>,
+    /// Up to where all is central, as far as this process knows.
+    place: u64,
     /// Since when something was not central.
     behind_since: Instant,
 }
@@ -64,6 +67,7 @@ impl Worker {
             puller: Puller::new(settings.pull_interval, settings.sweep_interval),
             foreign: HashSet::new(),
             told: None,
+            place: 0,
             behind_since: Instant::now(),
             service,
             settings,
@@ -125,17 +129,17 @@ impl Worker {
         }
     }
 
-    /// Tells how far behind the central database is; `place` where that is known.
+    /// Tells how far behind the central database is; `place` where that was just learnt.
     async fn report_lag(&mut self, place: Option<u64>) {
         let Ok(head) = self.service.feed_head().await else { return };
         if place.is_some_and(|place| place >= head) {
             self.behind_since = Instant::now();
         }
+        self.place = place.unwrap_or(self.place);
+        let rows = head.saturating_sub(self.place);
         let seconds = self.behind_since.elapsed().as_secs();
         self.service.report_central(|central| {
-            if let Some(place) = place {
-                central.lag_rows = head.saturating_sub(place);
-            }
+            central.lag_rows = rows;
             central.lag_seconds = seconds;
         });
     }
@@ -180,6 +184,7 @@ impl Worker {
             gateway,
             pusher,
             retry: Instant::now(),
+            ahead: None,
         };
         loop {
             let is_done = connected.step(self).await?;
@@ -212,6 +217,18 @@ struct Connected<'c> {
     live: u64,
     /// When rows that are to be tried again are looked for.
     retry: Instant,
+    /// The backlog's next page, read while the one before was being written, and behind which number it begins.
+    ahead: Option<(u64, Reading)>,
+}
+
+/// Changes by their numbers, and where to go on.
+type Page = (Vec<(u64, Change)>, u64);
+/// A page of the feed that is being read.
+type Reading = JoinHandle<Result<Page, ServiceError>>;
+
+async fn page(service: Service, since: u64) -> Result<Page, ServiceError> {
+    let page = service.feed_page(since, PAGE).await?;
+    Ok((page.changes, page.next))
 }
 
 impl Connected<'_> {
@@ -239,6 +256,8 @@ impl Connected<'_> {
             (self.backlog, self.backlog_end, self.live) = (self.live, head, head);
         }
         if head > self.live {
+            // The page that was read ahead may hold what is older than what is pushed now.
+            self.ahead = None;
             let (batch, next) = self.read(worker, self.live, u64::MAX).await?;
             self.live = next;
             self.push(worker, batch).await?;
@@ -248,12 +267,17 @@ impl Connected<'_> {
         if self.backlog < self.backlog_end {
             let (batch, next) = self.read(worker, self.backlog, self.backlog_end).await?;
             self.backlog = next;
+            if next < self.backlog_end {
+                let reading = tokio::spawn(page(worker.service.clone(), next));
+                self.ahead = Some((next, reading));
+            }
             self.push(worker, batch).await?;
             is_done &= self.backlog >= self.backlog_end;
         }
         // … and touches that have waited.
         let due = self.touches.due(PAGE);
         if !due.is_empty() {
+            self.ahead = None;
             let found = worker.service.detections_called(due.clone()).await?;
             let there: HashSet<_> = found.iter().map(|(id, detection)| (id.clone(), detection.track.clone())).collect();
             due.iter().filter(|key| !there.contains(*key)).for_each(|key| self.touches.forget(key));
@@ -293,9 +317,12 @@ impl Connected<'_> {
 
     /// A page of the feed behind `since`, up to `until`, without touches that may wait; and where to go on.
     async fn read(&mut self, worker: &Worker, since: u64, until: u64) -> Result<(Batch, u64), Trouble> {
-        let page = worker.service.feed_page(since, PAGE).await?;
+        let (changes, next) = match self.ahead.take_if(|(begin, _)| *begin == since) {
+            Some((_, reading)) => reading.await.map_err(|error| Trouble::Store(error.to_string()))??,
+            None => page(worker.service.clone(), since).await?,
+        };
         let mut batch = Batch::default();
-        for (seq, change) in page.changes {
+        for (seq, change) in changes {
             if seq > until {
                 break;
             }
@@ -314,7 +341,7 @@ impl Connected<'_> {
             let there = worker.service.sessions_called(batch.deleted.clone()).await?;
             batch.deleted.retain(|id| there.iter().all(|session| session.id != *id));
         }
-        Ok((batch, page.next.min(until)))
+        Ok((batch, next.min(until)))
     }
 
     /// Pushes again what was set aside, where that is asked for.
@@ -333,6 +360,7 @@ impl Connected<'_> {
         let sessions = worker.service.sessions_called(ids).await?;
         let detections = worker.service.detections_called(tracks).await?;
         self.pusher.forget_set_aside(&keys).await?;
+        self.ahead = None;
         self.push(worker, Batch { sessions, detections, deleted: Vec::new() }).await
     }
 }

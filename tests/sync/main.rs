@@ -11,5 +11,6 @@ mod proxy;
 
 mod gateways;
 mod import;
+mod limits;
 mod main_path;
 mod tls;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::compare::{become_equal, difference, health, until_health};
+use crate::compare::{become_equal, health, until_health};
 use crate::postgres::{Postgres, enrich};
 use crate::support::agent::{END, START, close, detection, ingest, jpeg, open, open_at};
 use crate::support::daemon::{Daemon, Home};
@@ -96,6 +96,7 @@ fn postgres_is_killed_and_comes_back_and_one_that_was_restored_from_an_older_bac
     postgres.up();
     ingest(&daemon, "a", &[("1", "person", 0.5)], START, None).is(200);
     become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+    postgres.db().run("CREATE TABLE of_today ()");
     postgres.kill9();
     ingest(&daemon, "a", &[("2", "person", 0.5)], START, None).is(200);
     close(&daemon, "a", END);
@@ -104,7 +105,8 @@ fn postgres_is_killed_and_comes_back_and_one_that_was_restored_from_an_older_bac
     postgres.stop();
     postgres.put_back("last night");
     postgres.up();
-    assert!(difference(&daemon, &postgres.db()).is_some());
+    // The gateway may have caught up already, so the rows do not tell.
+    assert_eq!(postgres.db().one("SELECT to_regclass('of_today') IS NULL"), "t", "it is last night's");
     open(&daemon, "b");
     become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
 }
