@@ -89,11 +89,16 @@ pub struct Client {
 impl Client {
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the daemon accepts");
+        Self::try_connect(address).expect("the daemon accepts")
+    }
+
+    /// The same to a daemon that may be away.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true).expect("nodelay");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("read time-out");
         stream.set_write_timeout(Some(Duration::from_secs(30))).expect("write time-out");
-        Self { stream: BufReader::new(stream) }
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! All that can happen to the way there and to what is there, while the gateway goes on; in the end both sides are equal.
 //! `SYNC_CHAOS_ROUNDS` says how many rounds (6), `SYNC_CHAOS_SEED` which ones.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,9 +31,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn connect(address: &Mutex<SocketAddr>) -> Option<Client> {
-    let address = *address.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(TcpStream::connect(address).ok()?);
-    Some(Client::connect(address))
+    Client::try_connect(*address.lock().unwrap_or_else(PoisonError::into_inner)).ok()
 }
 
 /// Posts frames until told to stop. Whether one was taken makes no difference: equality is asked of what the gateway has.
