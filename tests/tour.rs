@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use support::copy;
 use support::daemon::{Daemon, binary, run};
 
 const README: &str = include_str!("../README.md");
@@ -49,19 +50,6 @@ fn furnish(dir: &Path) {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data"), &dir.join("tests/data"));
     fs::create_dir_all(dir.join("target/release")).expect("a folder");
     symlink(binary(), dir.join("target/release/session-store")).expect("a link");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("the samples") {
-        let entry = entry.expect("an entry");
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("its type").is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).expect("a copy");
-        }
-    }
 }
 
 /// A shell in `dir`, without what the caller's environment would tell curl and the program.

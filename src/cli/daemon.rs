@@ -1,9 +1,11 @@
 //! Finding the running daemon, and reading what it streams.
 
 use std::io;
+use std::time::Duration;
 
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::http::client::{self, Secret};
@@ -31,6 +33,19 @@ pub fn secret(config: &Config) -> Option<Secret> {
 pub fn to_ask(from: Option<&String>, config: &Config) -> Option<String> {
     let from = from.map(|url| url.trim_end_matches('/').to_owned());
     from.or_else(|| store::is_in_use(&config.database.path).then(|| address(config)))
+}
+
+/// Gets `url`, whose answer is JSON and begins within `within`.
+///
+/// # Errors
+/// Why there is none.
+pub fn json(url: &str, within: Duration, secret: Option<&Secret>) -> Result<Value, String> {
+    let mut body = Vec::new();
+    client::get_within(within, url, secret, |chunk| {
+        body.extend_from_slice(chunk);
+        Ok(())
+    })?;
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
 }
 
 /// Gets `url`, whose body is NDJSON, and hands each line to `take`.

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::config::Loaded;
-use crate::http::client;
+use crate::http::client::ANSWER_WITHIN;
 
 use super::daemon;
 
@@ -23,13 +22,8 @@ pub struct Arguments {
 /// Asks, and tells by the exit status.
 pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
     let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
-    let mut body = Vec::new();
-    let answered =
-        client::get(&format!("{}/health", url.trim_end_matches('/')), daemon::secret(&loaded.config).as_ref(), |chunk| {
-            body.extend_from_slice(chunk);
-            Ok(())
-        });
-    let health = answered.and_then(|_| serde_json::from_slice::<Value>(&body).map_err(|error| error.to_string()));
+    let asked = format!("{}/health", url.trim_end_matches('/'));
+    let health = daemon::json(&asked, ANSWER_WITHIN, daemon::secret(&loaded.config).as_ref());
     Ok(match health {
         Err(reason) => {
             eprintln!("session-store: {url} gives no answer: {reason}");

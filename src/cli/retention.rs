@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::config::Loaded;
-use crate::http::client::{self, Secret};
+use crate::http::client::Secret;
 use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
 use crate::service::retention::Of;
@@ -50,13 +50,7 @@ pub fn run(arguments: &Arguments, loaded: &Loaded) -> Result<ExitCode, String> {
 
 fn online(url: &str, secret: Option<&Secret>, limit: usize) -> Result<Value, String> {
     let url = format!("{url}/retention/plan?limit={limit}");
-    let mut body = Vec::new();
-    let answered = client::get_within(PLAN_WITHIN, &url, secret, |chunk| {
-        body.extend_from_slice(chunk);
-        Ok(())
-    });
-    answered.map_err(|reason| format!("{url} gives no answer: {reason}."))?;
-    serde_json::from_slice(&body).map_err(|error| format!("The answer of {url} makes no sense: {error}."))
+    daemon::json(&url, PLAN_WITHIN, secret).map_err(|reason| format!("{url} gives no answer: {reason}."))
 }
 
 fn offline(limit: usize, loaded: &Loaded) -> Result<Value, String> {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::config::Loaded;
-use crate::http::client;
+use crate::http::client::ANSWER_WITHIN;
 use crate::store;
 use crate::sync::address::Address;
 use crate::sync::admin;
@@ -72,18 +72,15 @@ fn health(arguments: &Arguments, loaded: &Loaded) -> Option<Value> {
     if arguments.url.is_none() && !store::is_in_use(&loaded.config.database.path) {
         return None;
     }
-    let mut body = Vec::new();
     let url = arguments.url.clone().unwrap_or_else(|| daemon::address(&loaded.config));
     let url = format!("{}/health", url.trim_end_matches('/'));
-    let answered = client::get(&url, daemon::secret(&loaded.config).as_ref(), |chunk| {
-        body.extend_from_slice(chunk);
-        Ok(())
-    });
-    if let Err(reason) = answered {
-        eprintln!("session-store: {url} gives no answer: {reason}.");
-        return None;
+    match daemon::json(&url, ANSWER_WITHIN, daemon::secret(&loaded.config).as_ref()) {
+        Ok(health) => Some(health),
+        Err(reason) => {
+            eprintln!("session-store: {url} gives no answer: {reason}.");
+            None
+        }
     }
-    serde_json::from_slice(&body).ok()
 }
 
 fn gateway(loaded: &Loaded, health: Option<&Value>) -> Result<String, String> {

@@ -7,6 +7,7 @@ mod frames;
 mod live;
 mod log;
 mod mediamtx;
+mod nested;
 mod playback;
 mod reader;
 mod retention;

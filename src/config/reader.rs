@@ -65,7 +65,13 @@ impl Reader {
     }
 
     /// Takes the value given for a key and notes that the key is known.
-    fn take(&mut self, section: &'static str, name: &'static str, default: Option<Value>, allowed: &str) -> Option<Value> {
+    pub(super) fn take(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        default: Option<Value>,
+        allowed: &str,
+    ) -> Option<Value> {
         let given = match self.table.get_mut(section) {
             Some(Value::Table(section)) => section.remove(name),
             _ => None,
@@ -75,7 +81,7 @@ impl Reader {
         given
     }
 
-    fn wrong(&mut self, section: &str, name: &str, value: &impl Display, allowed: &str) {
+    pub(super) fn wrong(&mut self, section: &str, name: &str, value: &impl Display, allowed: &str) {
         self.fault(section, name, value, &format!("must be {allowed}"));
     }
 
@@ -277,25 +283,6 @@ impl Reader {
         })
     }
 
-    /// Any number of sections of the same name, `[[section.name]]`, each read by `read`.
-    pub fn sections<T>(&mut self, section: &'static str, name: &'static str, read: impl Fn(&mut Nested<'_>) -> T) -> Vec<T> {
-        let allowed = format!("sections, [[{section}.{name}]]");
-        let Some(given) = self.take(section, name, None, &allowed) else { return Vec::new() };
-        let tables = given.as_array().and_then(|all| all.iter().map(Value::as_table).collect::<Option<Vec<_>>>());
-        let Some(tables) = tables else {
-            self.wrong(section, name, &given, &allowed);
-            return Vec::new();
-        };
-        let mut values = Vec::new();
-        for (number, table) in tables.into_iter().enumerate() {
-            let name = format!("{name}[{number}]");
-            let mut nested = Nested { reader: self, section, name, table: table.clone(), known: Vec::new() };
-            values.push(read(&mut nested));
-            nested.finish();
-        }
-        values
-    }
-
     /// One of some words.
     pub fn word<T: Copy>(&mut self, section: &'static str, name: &'static str, words: &[(&str, T)], default: usize) -> T {
         let names: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -370,37 +357,6 @@ impl Reader {
     }
 }
 
-/// One of several sections of the same name.
-pub struct Nested<'r> {
-    reader: &'r mut Reader,
-    section: &'static str,
-    name: String,
-    table: Table,
-    known: Vec<&'static str>,
-}
-
-impl Nested<'_> {
-    /// The value of a key that need not be set, read by `read`.
-    pub fn read<T>(&mut self, key: &'static str, allowed: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-        self.known.push(key);
-        let given = self.table.remove(key)?;
-        let found = read(&given);
-        if found.is_none() {
-            self.reader.wrong(self.section, &format!("{}.{key}", self.name), &given, allowed);
-        }
-        found
-    }
-
-    /// Tells of keys that nobody has read.
-    fn finish(self) {
-        for key in self.table.keys() {
-            let full = format!("{}.{}.{key}", self.section, self.name);
-            let nearest = nearest(key, self.known.iter().copied());
-            self.reader.warn(unknown(&full, nearest));
-        }
-    }
-}
-
 /// The line that holds the byte at `at`, counted from 1.
 fn line_at(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
@@ -426,14 +382,16 @@ fn lines(text: &str) -> HashMap<String, usize> {
     lines
 }
 
-fn unknown(what: &str, nearest: Option<&str>) -> String {
+/// The warning of what nobody reads.
+pub(super) fn unknown(what: &str, nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("{what} is not a known setting and is ignored; did you mean {nearest}?"),
         None => format!("{what} is not a known setting and is ignored"),
     }
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The known name that is most alike, where one is.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= ALIKE).then_some(best.1)

@@ -7,7 +7,7 @@ use toml::Value;
 use crate::domain::retention::{Limits, MinFree, Policy, Rule, size, span};
 
 use super::Reader;
-use super::reader::Nested;
+use super::nested::Nested;
 
 /// Retention.
 #[derive(Debug, Clone)]

@@ -73,7 +73,8 @@ impl Policy {
         self.all_limits().any(|limits| limits.min_free.is_some())
     }
 
-    fn all_limits(&self) -> impl Iterator<Item = &Limits> {
+    /// Those of each rule, and those for all.
+    pub fn all_limits(&self) -> impl Iterator<Item = &Limits> {
         self.rules.iter().map(|rule| &rule.limits).chain([&self.all])
     }
 

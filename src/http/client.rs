@@ -23,7 +23,7 @@ use super::routes;
 use super::stream::Stream;
 
 /// An answer must begin, and go on, within this time.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of an answer to a hook that are kept, to be shown.
 const MAX_SHOWN: usize = 300;
 

@@ -186,8 +186,8 @@ fn anyone(_: &Api, _: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Answers a GET of `address` by a handler of its values and query.
-macro_rules! get {
+/// Answers a request for `address`, which has no body, by a handler of its values and query.
+macro_rules! answer {
     ($api:ident, $address:ident, |$values:ident, $query:ident| $answer:expr) => {{
         let api = Arc::clone($api);
         at(&$address)
@@ -200,17 +200,17 @@ macro_rules! get {
     }};
 }
 
-/// Answers a POST of `address` by a handler of its JSON body.
+/// Answers a POST of `address` by a handler of its values and JSON body.
 macro_rules! post {
-    ($api:ident, $address:ident, $check:path, $handler:path) => {{
+    ($api:ident, $address:ident, $check:path, |$values:ident, $body:ident| $answer:expr) => {{
         let api = Arc::clone($api);
         at(&$address)
             .and(json($api, $check))
-            .then(move |_: Vec<String>, body: Result<Json, ApiError>| {
-                let api = Arc::clone(&api);
+            .then(move |$values: Vec<String>, body: Result<Json, ApiError>| {
+                let $api = Arc::clone(&api);
                 async move {
                     let answer = match body {
-                        Ok(body) => $handler(&api, body).await,
+                        Ok($body) => $answer,
                         Err(error) => Err(error),
                     };
                     Carrier::from(answer)
@@ -222,50 +222,50 @@ macro_rules! post {
 
 /// Every address with its handler.
 pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
-    let sessions = get!(api, SESSIONS, |_values, query| sessions::list(&api, &query).await)
-        .or(get!(api, SESSIONS_RANGE, |_values, query| sessions::range(&api, &query).await))
+    let sessions = answer!(api, SESSIONS, |_values, query| sessions::list(&api, &query).await)
+        .or(answer!(api, SESSIONS_RANGE, |_values, query| sessions::range(&api, &query).await))
         .unify()
-        .or(post!(api, SESSIONS_OPEN, anyone, sessions::open))
+        .or(post!(api, SESSIONS_OPEN, anyone, |_values, body| sessions::open(&api, body).await))
         .unify()
-        .or(post!(api, SESSIONS_CLOSE, anyone, sessions::close))
+        .or(post!(api, SESSIONS_CLOSE, anyone, |_values, body| sessions::close(&api, body).await))
         .unify()
-        .or(get!(api, SESSION, |values, _query| sessions::one(&api, &values[0]).await))
-        .unify()
-        .boxed();
-    let tracks = get!(api, TRACK_INDEX, |values, _query| tracks::index(&api, &values[0]).await)
-        .or(get!(api, TRACK_INDEX_JSON, |values, _query| tracks::index(&api, &values[0]).await))
-        .unify()
-        .or(get!(api, TRACK_META, |values, _query| tracks::meta(&api, &values[0]).await))
-        .unify()
-        .or(get!(api, TRACK_META_JSON, |values, _query| tracks::meta(&api, &values[0]).await))
-        .unify()
-        .or(get!(api, TRACK_SEGMENT, |values, _query| tracks::segment(&api, &values[0], &values[1]).await))
+        .or(answer!(api, SESSION, |values, _query| sessions::one(&api, &values[0]).await))
         .unify()
         .boxed();
-    let recordings = get!(api, SESSION_RECORDINGS, |values, _query| recordings::of_session(&api, &values[0]).await)
-        .or(get!(api, RECORDINGS, |_values, query| recordings::of_path(&api, &query).await))
+    let tracks = answer!(api, TRACK_INDEX, |values, _query| tracks::index(&api, &values[0]).await)
+        .or(answer!(api, TRACK_INDEX_JSON, |values, _query| tracks::index(&api, &values[0]).await))
         .unify()
-        .or(get!(api, RECORDINGS_SUMMARY, |_values, query| recordings::summary(&api, &query).await))
+        .or(answer!(api, TRACK_META, |values, _query| tracks::meta(&api, &values[0]).await))
         .unify()
-        .boxed();
-    let hooks = post!(api, HOOK_PUBLISH, hooks::authorize, hooks::publish)
-        .or(post!(api, HOOK_SEGMENT_CREATE, hooks::authorize, hooks::segment_create))
+        .or(answer!(api, TRACK_META_JSON, |values, _query| tracks::meta(&api, &values[0]).await))
         .unify()
-        .or(post!(api, HOOK_SEGMENT_COMPLETE, hooks::authorize, hooks::segment_complete))
+        .or(answer!(api, TRACK_SEGMENT, |values, _query| tracks::segment(&api, &values[0], &values[1]).await))
         .unify()
         .boxed();
-    let feed = get!(api, CHANGES, |_values, query| changes::changes(&api, &query).await)
-        .or(get!(api, EXPORT, |_values, query| changes::export(&api, &query).await))
+    let recordings = answer!(api, SESSION_RECORDINGS, |values, _query| recordings::of_session(&api, &values[0]).await)
+        .or(answer!(api, RECORDINGS, |_values, query| recordings::of_path(&api, &query).await))
         .unify()
-        .or(get!(api, BACKUP, |_values, query| backup::backup(&api, &query).await))
-        .unify()
-        .or(get!(api, VERIFY, |_values, query| verify::verify(&api, &query).await))
-        .unify()
-        .or(get!(api, HEALTH, |_values, _query| health::health(&api).await))
+        .or(answer!(api, RECORDINGS_SUMMARY, |_values, query| recordings::summary(&api, &query).await))
         .unify()
         .boxed();
-    let frames = get!(api, DETECTIONS, |values, _query| sessions::detections(&api, &values[0]).await)
-        .or(get!(api, FRAME, |values, _query| frames::one(&api, &values[0], &values[1]).await))
+    let hooks = post!(api, HOOK_PUBLISH, hooks::authorize, |_values, body| hooks::publish(&api, body).await)
+        .or(post!(api, HOOK_SEGMENT_CREATE, hooks::authorize, |_values, body| hooks::segment_create(&api, body).await))
+        .unify()
+        .or(post!(api, HOOK_SEGMENT_COMPLETE, hooks::authorize, |_values, body| hooks::segment_complete(&api, body).await))
+        .unify()
+        .boxed();
+    let feed = answer!(api, CHANGES, |_values, query| changes::changes(&api, &query).await)
+        .or(answer!(api, EXPORT, |_values, query| changes::export(&api, &query).await))
+        .unify()
+        .or(answer!(api, BACKUP, |_values, query| backup::backup(&api, &query).await))
+        .unify()
+        .or(answer!(api, VERIFY, |_values, query| verify::verify(&api, &query).await))
+        .unify()
+        .or(answer!(api, HEALTH, |_values, _query| health::health(&api).await))
+        .unify()
+        .boxed();
+    let frames = answer!(api, DETECTIONS, |values, _query| sessions::detections(&api, &values[0]).await)
+        .or(answer!(api, FRAME, |values, _query| frames::one(&api, &values[0], &values[1]).await))
         .unify()
         .boxed();
     ingest_route(api)
@@ -306,31 +306,16 @@ fn enrichment_routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
             }
         },
     );
-    get!(api, PENDING, |_values, query| enrichment::pending(&api, &query).await).or(patch).unify().boxed()
+    answer!(api, PENDING, |_values, query| enrichment::pending(&api, &query).await).or(patch).unify().boxed()
 }
 
 fn retention_routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
-    let (holding, releasing) = (Arc::clone(api), Arc::clone(api));
-    let hold = at(&HOLD).and(json(api, anyone)).then(move |values: Vec<String>, body: Result<Json, ApiError>| {
-        let api = Arc::clone(&holding);
-        async move {
-            let answer = match body {
-                Ok(body) => holds::hold(&api, &values[0], body).await,
-                Err(error) => Err(error),
-            };
-            Carrier::from(answer)
-        }
-    });
-    let release = at(&RELEASE).then(move |values: Vec<String>| {
-        let api = Arc::clone(&releasing);
-        async move { Carrier::from(holds::release(&api, &values[0]).await) }
-    });
-    get!(api, HOLDS, |_values, query| holds::list(&api, &query).await)
-        .or(get!(api, RETENTION_PLAN, |_values, query| retention::plan(&api, &query).await))
+    answer!(api, HOLDS, |_values, query| holds::list(&api, &query).await)
+        .or(answer!(api, RETENTION_PLAN, |_values, query| retention::plan(&api, &query).await))
         .unify()
-        .or(hold)
+        .or(post!(api, HOLD, anyone, |values, body| holds::hold(&api, &values[0], body).await))
         .unify()
-        .or(release)
+        .or(answer!(api, RELEASE, |values, _query| holds::release(&api, &values[0]).await))
         .unify()
         .boxed()
 }

@@ -66,6 +66,11 @@ impl FramesFolder {
         })
     }
 
+    /// Whether it is there and belongs to the store with this UUID. On an empty mount point every file is "gone already".
+    pub fn is_paired(&self, uuid: &str) -> bool {
+        matches!(self.pairing(uuid), Ok(Pairing::Paired))
+    }
+
     /// What its marker says, where there is one.
     pub(super) fn marker(&self) -> io::Result<Option<String>> {
         let mut text = String::new();

@@ -5,15 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::domain::ids::SessionId;
-use crate::media::frames::{FramesFolder, Pairing};
+use crate::media::frames::FramesFolder;
 use crate::media::tracks::TracksFolder;
-use crate::store::{BeatenFrame, DeletedFolders, Store, Tracks, Urgency};
+use crate::store::{BeatenFrame, DeletedFolders, QUIET, Store, Tracks, Urgency};
 
 use super::{Service, ServiceError, blocking};
 
-/// Deleting yields to ingest: it waits until nothing was committed for so long …
-const QUIET: Duration = Duration::from_millis(100);
-/// … or until so many bytes wait, or so many files. (On a file system mounted with `discard`, a deletion costs the
+/// Deleting yields to ingest: it waits until the store is quiet, or until so many bytes wait, or so many files. (On a file system mounted with `discard`, a deletion costs the
 /// disk more than taking a frame in.)
 const MAX_BACKLOG_BYTES: u64 = 256 << 20;
 const MAX_BACKLOG: usize = 20_000;
@@ -122,7 +120,7 @@ impl Queue {
             self.settle();
         }
         let is_pressing = self.is_room_short || self.bytes > MAX_BACKLOG_BYTES || self.waiting.len() > MAX_BACKLOG;
-        let is_quiet = self.store.last_commit_age().is_none_or(|age| age >= QUIET);
+        let is_quiet = !self.store.is_busy();
         if self.waiting.is_empty() || !(is_quiet || is_pressing) {
             return (self, false);
         }
@@ -142,8 +140,7 @@ impl Queue {
                 }
             }
         }
-        // On an empty mount point every file is "gone already".
-        if !matches!(self.frames.pairing(&self.store.identity().uuid), Ok(Pairing::Paired)) {
+        if !self.frames.is_paired(&self.store.identity().uuid) {
             self.waiting.extend(self.deleted.drain(deleted_before..));
             return (self, false);
         }
@@ -191,8 +188,7 @@ impl Queue {
             if gone.is_empty() {
                 continue;
             }
-            // On an empty mount point every folder is "gone already".
-            if !matches!(self.frames.pairing(&self.store.identity().uuid), Ok(Pairing::Paired)) {
+            if !self.frames.is_paired(&self.store.identity().uuid) {
                 return;
             }
             if let Err(error) = self.frames.sync().and_then(|()| self.tracks.sync()) {

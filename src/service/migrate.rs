@@ -9,7 +9,7 @@ use crate::domain::detection::Detection;
 use crate::domain::frame::Jpeg;
 use crate::domain::ids::{FileName, SessionId};
 use crate::domain::session::Session;
-use crate::media::frames::{FramesFolder, Pairing};
+use crate::media::frames::FramesFolder;
 use crate::store::Store;
 
 use super::central::is_same_json;
@@ -40,7 +40,7 @@ pub fn prepare_frames(store: &Store, frames: &FramesFolder) -> Result<(), String
     let was_paired = store.read().and_then(|snapshot| snapshot.are_frames_paired()).map_err(|error| unusable(&error))?;
     // On the place where the volume of a paired folder should be mounted, nothing is put.
     check_pairing(frames, uuid, was_paired)?;
-    if matches!(frames.pairing(uuid), Ok(Pairing::Paired)) {
+    if frames.is_paired(uuid) {
         return Ok(());
     }
     if std::fs::read_dir(frames.root()).is_ok_and(|mut files| files.next().is_some()) {

@@ -15,8 +15,6 @@ use super::{Service, ServiceError, blocking};
 const AT_ONCE: usize = 200;
 /// While requests come in, there is so much time between two sidecars.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// Requests come in where something was committed so short a time ago.
-const QUIET: Duration = Duration::from_millis(100);
 /// The place in the feed is written down whenever a sidecar was, else so often.
 const PLACE_EVERY: Duration = Duration::from_secs(300);
 /// Sessions whose last writing is remembered, so that one with many changes is not written for each.
@@ -150,7 +148,7 @@ impl Sidecars {
             self.written.clear();
         }
         self.written.insert(id.clone(), head);
-        if changed && self.store.last_commit_age().is_some_and(|age| age < QUIET) {
+        if changed && self.store.is_busy() {
             std::thread::sleep(BETWEEN);
         }
         Ok(changed)

@@ -73,6 +73,9 @@ use reserve::Reserve;
 use touches::Touches;
 use writer::Writer;
 
+/// After so long without a commit there is time for what can wait.
+pub const QUIET: Duration = Duration::from_millis(100);
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -307,6 +310,11 @@ impl Store {
         let shared = &self.inner.shared;
         let at = shared.last_commit_ms.load(Ordering::Relaxed);
         (at > 0).then(|| shared.clock.monotonic().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// Whether requests come in: something was committed a moment ago.
+    pub fn is_busy(&self) -> bool {
+        self.last_commit_age().is_some_and(|age| age < QUIET)
     }
 
     /// How far the writer has come, where it has something to do. A number that stays the same is a disk that is stuck.

@@ -11,12 +11,10 @@ use uuid::Uuid;
 use crate::domain::detection::Detection;
 use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::query::SessionKey;
-use crate::domain::session::Session;
 
 use super::feed::Entity;
 use super::record::{self, FrameRecord};
 use super::schema::{KEY_EPOCH, KEY_FEED_FLOOR};
-use super::sessions::duration_class;
 use super::tables::{key, raw};
 use super::{FrameFile, NamedFrame, StoreError, Transaction};
 
@@ -217,30 +215,12 @@ impl Transaction<'_> {
                 return Ok(0);
             }
         };
-        self.index_session(at, &session)?;
+        self.index_session(at, &session, None)?;
         let numbered = self.keep_number(session, seq, at.number, &Entity::Session(at))?;
         if numbered.is_changed {
             self.sessions.insert(raw(at), record::encode_session(&numbered.what, numbered.seq)?.as_slice())?;
         }
         self.repair_detections(mender, at, &numbered.what.id)
-    }
-
-    fn index_session(&mut self, at: SessionKey, session: &Session) -> Result<(), StoreError> {
-        self.session_ids.insert(session.id.as_str(), raw(at))?;
-        if session.is_open() {
-            self.open_sessions.insert(raw(at), ())?;
-        } else {
-            self.closed_sessions.insert((duration_class(session), at.start, at.number), ())?;
-        }
-        if session.hold.is_some() {
-            self.held_sessions.insert(raw(at), ())?;
-        }
-        for class in &session.detected_classes {
-            self.by_class.insert((class.as_str(), at.start, at.number), ())?;
-        }
-        self.by_path.insert((session.path.as_str(), at.start, at.number), ())?;
-        self.by_device.insert((session.device_id.as_str(), at.start, at.number), ())?;
-        Ok(())
     }
 
     fn repair_detections(&mut self, mender: &mut Mender<'_>, at: SessionKey, id: &SessionId) -> Result<u64, StoreError> {

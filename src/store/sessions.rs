@@ -35,10 +35,7 @@ impl Transaction<'_> {
     pub fn add_session(&mut self, session: &Session) -> Result<SessionKey, StoreError> {
         // Its first number in the feed is unique and rises, so it serves as the session's own.
         let at = SessionKey { start: session.start.micros(), number: self.head + 1 };
-        self.session_ids.insert(session.id.as_str(), raw(at))?;
         self.keep_folders(&session.id)?;
-        self.by_path.insert((session.path.as_str(), at.start, at.number), ())?;
-        self.by_device.insert((session.device_id.as_str(), at.start, at.number), ())?;
         self.store_session(at, session, None)?;
         Ok(at)
     }
@@ -51,7 +48,21 @@ impl Transaction<'_> {
 
     fn store_session(&mut self, at: SessionKey, session: &Session, old: Option<(Session, u64)>) -> Result<(), StoreError> {
         let (old, old_seq) = old.unzip();
-        let old_end = old.as_ref().map(|old| old.end.map(|_| duration_class(old)));
+        self.index_session(at, session, old.as_ref())?;
+        let seq = self.number(&Entity::Session(at), old_seq)?;
+        self.sessions.insert(raw(at), record::encode_session(session, seq)?.as_slice())?;
+        self.written.insert(at);
+        Ok(())
+    }
+
+    /// Has every index lead to a session, in place of what led to `old`.
+    pub(super) fn index_session(&mut self, at: SessionKey, session: &Session, old: Option<&Session>) -> Result<(), StoreError> {
+        if old.is_none() {
+            self.session_ids.insert(session.id.as_str(), raw(at))?;
+            self.by_path.insert((session.path.as_str(), at.start, at.number), ())?;
+            self.by_device.insert((session.device_id.as_str(), at.start, at.number), ())?;
+        }
+        let old_end = old.map(|old| old.end.map(|_| duration_class(old)));
         let end = session.end.map(|_| duration_class(session));
         if old_end != Some(end) {
             match old_end {
@@ -64,18 +75,15 @@ impl Transaction<'_> {
                 Some(class) => self.closed_sessions.insert((class, at.start, at.number), ())?,
             }
         }
-        match (old.as_ref().is_some_and(|old| old.hold.is_some()), session.hold.is_some()) {
+        match (old.is_some_and(|old| old.hold.is_some()), session.hold.is_some()) {
             (false, true) => self.held_sessions.insert(raw(at), ())?,
             (true, false) => self.held_sessions.remove(raw(at))?,
             _ => {}
         }
-        let known = old.as_ref().map_or(&[][..], |old| &old.detected_classes);
+        let known = old.map_or(&[][..], |old| &old.detected_classes);
         for class in session.detected_classes.iter().filter(|class| !known.contains(class)) {
             self.by_class.insert((class.as_str(), at.start, at.number), ())?;
         }
-        let seq = self.number(&Entity::Session(at), old_seq)?;
-        self.sessions.insert(raw(at), record::encode_session(session, seq)?.as_slice())?;
-        self.written.insert(at);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::agent::{END, START, close, detection, ingest, open, session};
-use crate::support::daemon::{Daemon, Home, command, ndjson, run};
+use crate::support::daemon::{Daemon, Home, command, faketime, ndjson, run};
 use crate::support::http::Request;
 use crate::support::records::{at, session_line};
 use crate::support::{keys, until};
@@ -189,10 +189,7 @@ fn a_touch_comes_into_the_feed_by_itself() {
 /// again. What tells such a reader from one that missed the deletion is in the epoch that it was given.
 #[test]
 fn a_reader_that_gives_back_its_epoch_comes_through_a_feed_whose_deletions_were_forgotten() {
-    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
-    if !std::path::Path::new(&library).exists() {
-        return eprintln!("skipped: faketime is not installed");
-    }
+    let Some(library) = faketime() else { return };
     let home = Home::new("[feed]\ntombstone_days = 1\n");
     let mut lines: Vec<Value> =
         (0..5).map(|n| session_line(&format!("s{n}"), &at(0, n), "2025-10-12T12:00:00Z", &[], &json!({}))).collect();

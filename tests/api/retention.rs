@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use crate::support::agent::{
     FINISHED, close, copy_tracks_as, detection, detections, ingest, jpeg, open_at, picture_file, sessions,
 };
-use crate::support::daemon::{Daemon, Home, binary};
+use crate::support::daemon::{Daemon, Home, binary, faketime};
 use crate::support::records::session_line;
-use crate::support::until;
+use crate::support::{copy, until};
 
 const LONG: Duration = Duration::from_secs(20);
 /// Long over, whenever this runs.
@@ -193,13 +193,9 @@ fn under_pressure_the_oldest_of_the_least_valuable_go_first() {
     assert_eq!((&settled["sessions"], &settled["impossible"]), (&json!(0), &json!([])), "{settled}");
 }
 
-/// The file of `faketime`; none where it is not installed.
-fn faketime(moment: &str) -> Option<Vec<OsString>> {
-    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
-    if !Path::new(&library).exists() {
-        eprintln!("skipped: faketime is not installed");
-        return None;
-    }
+/// What lets a daemon believe that it is `moment`.
+fn at_moment(moment: &str) -> Option<Vec<OsString>> {
+    let library = faketime()?;
     let variables = [("LD_PRELOAD", library.as_str()), ("FAKETIME", moment), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
     Some(std::iter::once("env".into()).chain(variables.map(|(name, value)| format!("{name}={value}").into())).collect())
 }
@@ -209,7 +205,7 @@ fn faketime(moment: &str) -> Option<Vec<OsString>> {
 fn a_clock_that_cannot_be_right_deletes_nothing() {
     let config = "[retention]\nkeep = \"30d\"\ninterval_sec = 1\n[sessions]\nidle_close_sec = 0\n";
     for moment in ["@1970-01-01 00:00:10", "@2038-01-18 00:00:00"] {
-        let Some(under) = faketime(moment) else { return };
+        let Some(under) = at_moment(moment) else { return };
         let daemon = Daemon::start();
         seen(&daemon, "old", "front", "cup", OLD);
         seen(&daemon, "young", "front", "cup", &now());
@@ -331,17 +327,4 @@ fn crashes_at(call: &str, full: &Path) -> usize {
         assert!(picture_file(daemon.home(), &detection(&daemon, "young", "1")).exists());
     }
     deaths
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            fs::create_dir_all(&place).unwrap();
-            copy(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }

@@ -1,22 +1,14 @@
 //! The time of day jumps: no network at the start, then a time server.
 
 use std::fs;
-use std::path::Path;
 
 use crate::support::agent::{START, close, detection, detections, ingest, open, session};
-use crate::support::daemon::{Daemon, Home};
+use crate::support::daemon::{Daemon, Home, faketime};
 use crate::support::records::at;
-
-/// Debian's `faketime`, which reads the time to tell from a file.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 #[test]
 fn a_clock_that_jumps_a_day_forth_and_back_loses_nothing() {
-    let library = LIBRARY.replace("x86_64", std::env::consts::ARCH);
-    if !Path::new(&library).exists() {
-        eprintln!("skipped: faketime is not installed");
-        return;
-    }
+    let Some(library) = faketime() else { return };
     let home = Home::new("[database]\ntouch_interval_ms = 200\n");
     let time = home.dir().join("time");
     fs::write(&time, "+0").unwrap();

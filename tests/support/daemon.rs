@@ -47,6 +47,16 @@ fn command_under(dir: &Path, under: &[OsString]) -> Command {
     command
 }
 
+/// The library of Debian's `faketime`; none, with a word on standard error, where it is not installed.
+pub fn faketime() -> Option<String> {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+    let is_there = Path::new(&library).exists();
+    if !is_there {
+        eprintln!("skipped: faketime is not installed");
+    }
+    is_there.then_some(library)
+}
+
 /// A folder with a configuration, and the data of the daemons that run on it.
 pub struct Home {
     dir: TempDir,

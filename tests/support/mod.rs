@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod http;
 pub mod records;
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Asks until there is an answer; fails with `what` when the deadline has passed.
@@ -18,6 +20,20 @@ pub fn until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Option<
         }
         assert!(Instant::now() < end, "{what}: not within {deadline:?}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("its type").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::domain::retention::Policy;
 use crate::domain::time::Timestamp;
-use crate::media::frames::Pairing;
 use crate::store::{Store, StoreError, Tracks};
 
 use super::plan::{Leaver, Planner};
@@ -20,8 +19,6 @@ const ROWS_AT_ONCE: u64 = 200;
 const YIELD_TIMES: u32 = 4;
 /// … but no longer than this.
 const YIELD_WITHIN: Duration = Duration::from_millis(200);
-/// Requests come in where something was committed so short a time ago.
-const QUIET: Duration = Duration::from_millis(100);
 /// Files that were not deleted within this time are not counted as free any more.
 const FILES_GONE_WITHIN: Duration = Duration::from_secs(900);
 /// Files of sessions that an earlier run deleted are waited for so long.
@@ -111,7 +108,7 @@ impl Keeper {
             return Ok(Some(Vec::new()));
         }
         // On an empty mount point another volume would be measured.
-        if !matches!(self.service.inner.frames.pairing(&self.store.identity().uuid), Ok(Pairing::Paired)) {
+        if !self.service.inner.frames.is_paired(&self.store.identity().uuid) {
             return Ok(Some(vec!["Retention deletes nothing while the frames folder is not this store's own.".to_owned()]));
         }
         self.settle_pending()?;
@@ -142,7 +139,7 @@ impl Keeper {
         self.believe(now);
         let stopping = service.inner.stopping.subscribe();
         let mut pause = || {
-            if is_busy(&store) {
+            if store.is_busy() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             *stopping.borrow()
@@ -182,7 +179,7 @@ impl Keeper {
             }
             let began = Instant::now();
             self.delete(batch)?;
-            if is_busy(&store) && !store.is_disk_full() {
+            if store.is_busy() && !store.is_disk_full() {
                 std::thread::sleep((began.elapsed() * YIELD_TIMES).min(YIELD_WITHIN));
             }
         }
@@ -245,9 +242,7 @@ impl Keeper {
             self.survey.remove(rank, at, &size);
             bytes += size.bytes();
             // Its records are noted as free pages already.
-            let mut files = size;
-            files.weight.record_bytes = 0;
-            self.pending += files;
+            self.pending += size.files();
             tracing::info!(
                 session_id = session.id.as_str(),
                 path = session.path,
@@ -275,9 +270,4 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-/// Whether requests come in.
-fn is_busy(store: &Store) -> bool {
-    store.last_commit_age().is_some_and(|age| age < QUIET)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::ser::SerializeMap as _;
@@ -105,10 +104,14 @@ impl Volumes {
     /// # Errors
     /// Where one cannot be looked at.
     pub fn look(store: &Store, frames: &FramesFolder, tracks: &TracksFolder) -> std::io::Result<Self> {
-        let look = |path: &Path| disk::volume(path);
         let length = store.path().metadata()?.len();
         let freed = store.read().and_then(|snapshot| snapshot.freed_bytes(length)).unwrap_or(0);
-        Ok(Self { frames: look(frames.root())?, tracks: look(tracks.root())?, database: look(store.path())?, freed })
+        Ok(Self {
+            frames: disk::volume(frames.root())?,
+            tracks: disk::volume(tracks.root())?,
+            database: disk::volume(store.path())?,
+            freed,
+        })
     }
 
     /// Each volume once.
@@ -134,7 +137,7 @@ impl Volumes {
 
     /// Whether less than some limit wants is free on any.
     pub fn are_short(&self, policy: &Policy) -> bool {
-        let wanted = policy.rules.iter().map(|rule| &rule.limits).chain([&policy.all]).filter_map(|limits| limits.min_free);
+        let wanted = policy.all_limits().filter_map(|limits| limits.min_free);
         wanted
             .flat_map(|wanted| self.each().into_iter().map(move |volume| (wanted, volume)))
             .any(|(wanted, volume)| self.free(volume) < wanted.of(volume.total))

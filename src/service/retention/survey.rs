@@ -31,6 +31,12 @@ impl Size {
         Ok(Self { weight: snapshot.weigh(at)?, track_bytes: tracks.room(&session.id).unwrap_or(0) })
     }
 
+    /// Without its records.
+    pub fn files(mut self) -> Self {
+        self.weight.record_bytes = 0;
+        self
+    }
+
     /// All of it.
     pub fn bytes(&self) -> u64 {
         self.weight.frame_bytes + self.weight.record_bytes + self.track_bytes
