@@ -11,6 +11,7 @@ mod import;
 mod import_postgres;
 mod offline;
 mod rebuild;
+mod receive_frames;
 mod reload;
 mod repair;
 mod restore;
@@ -90,6 +91,12 @@ enum Command {
     /// has it compare everything from the beginning; `take-over` makes another gateway's sessions this one's, as after a restore,
     /// which makes a new store. The daemon sees to it by itself, within seconds.
     Sync(sync::Arguments),
+    /// At the centre: write the frames that gateways sent into the enricher's folder.
+    ///
+    /// For gateways with [sync] frames = "table". Only when a frame lies in DIR, whole, does its row say that there is something to
+    /// look at; frames that no row names any more are deleted. Runs until SIGTERM; needs no store, only [sync] url. Exit status with
+    /// --once: 0 all that had arrived is written, 1 not.
+    ReceiveFrames(receive_frames::Arguments),
     /// Compare the database with itself and with the frames folder. Changes nothing.
     ///
     /// Every index against the records and the records against every index, the change feed, and each frame by existence and
@@ -156,6 +163,7 @@ pub fn run() -> ExitCode {
         },
         Command::Import(arguments) => with_config(loaded(), |loaded| import::run(&arguments, &loaded)),
         Command::ImportPostgres(arguments) => with_config(loaded(), |loaded| import_postgres::run(&arguments, &loaded)),
+        Command::ReceiveFrames(arguments) => with_config(loaded(), |loaded| receive_frames::run(&arguments, &loaded)),
         Command::Sync(arguments) => with_config(loaded(), |loaded| sync::run(&arguments, &loaded)),
     }
 }

@@ -44,13 +44,7 @@ pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<ExitCode, String> {
     // Before there are threads.
     let sockets = systemd::sockets().map_err(|error| format!("A socket handed over by systemd cannot be used: {error}."))?;
     let config = &loaded.config;
-    let format = match config.log.format {
-        LogFormat::Auto => None,
-        LogFormat::Journald => Some(Format::Journald),
-        LogFormat::Json => Some(Format::Json),
-        LogFormat::Text => Some(Format::Text),
-    };
-    let log = telemetry::start(config.log.level, format)?;
+    let log = telemetry::start(config.log.level, log_format(config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)))
         .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -65,6 +59,16 @@ pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<ExitCode, String> {
     }
     log.finish();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Where the log goes; none for what suits standard output.
+pub fn log_format(config: &Config) -> Option<Format> {
+    match config.log.format {
+        LogFormat::Auto => None,
+        LogFormat::Journald => Some(Format::Journald),
+        LogFormat::Json => Some(Format::Json),
+        LogFormat::Text => Some(Format::Text),
+    }
 }
 
 async fn serve(loaded: &Loaded, file: Option<PathBuf>, sockets: Vec<TcpListener>) -> Result<(), String> {
@@ -313,6 +317,8 @@ fn sync_settings(config: &Config) -> Result<Option<sync::Settings>, String> {
         frames: settings.frames.clone(),
         window: settings.window,
         bytes_per_hour: settings.bytes_per_hour,
+        frame_bytes_per_hour: settings.frame_bytes_per_hour,
+        first_classes: settings.first_classes.clone(),
     }))
 }
 

@@ -123,6 +123,10 @@ fn status(address: &Address, gateway: &str, health: Option<&Value>) -> Result<Ex
         None => println!("central      this gateway has never been there"),
         Some(place) => println!("central      {} sessions, the feed up to number {place}", standing.sessions),
     }
+    if standing.frames_wanted + standing.frames_sent > 0 {
+        let (wanted, sent) = (standing.frames_wanted, standing.frames_sent);
+        println!("pictures     {wanted} to be sent, {sent} sent that wait for receive-frames");
+    }
     println!("set aside    {} rows", standing.set_aside);
     for (session, track, error) in &standing.examples {
         let track = if track.is_empty() { String::new() } else { format!(", track {track}") };

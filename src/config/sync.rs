@@ -45,6 +45,18 @@ pub struct Sync {
     pub window: Option<DayWindow>,
     /// The most bytes of rows and pictures in an hour; 0 for no limit.
     pub bytes_per_hour: u64,
+    /// The most bytes of pictures alone in an hour; 0 for no limit of their own.
+    pub frame_bytes_per_hour: u64,
+    /// Classes whose rows go first in a backlog.
+    pub first_classes: Vec<String>,
+}
+
+/// `frames`, before it is known whether what it needs is there.
+#[derive(Clone, Copy)]
+enum Way {
+    None,
+    Shared,
+    Table,
 }
 
 const SECTION: &str = "sync";
@@ -64,17 +76,22 @@ impl Sync {
         let re_enrich = reader.yes_or_no(SECTION, "re_enrich", true);
         let on_delete = [("keep", OnDelete::Keep), ("delete", OnDelete::Delete)];
         let on_delete = reader.word(SECTION, "on_delete", &on_delete, 0);
-        let is_shared = reader.word(SECTION, "frames", &[("none", false), ("shared", true)], 0);
+        let ways = [("none", Way::None), ("shared", Way::Shared), ("table", Way::Table)];
+        let way = reader.word(SECTION, "frames", &ways, 0);
         let shared_path = reader.optional_text(SECTION, "shared_path");
         let window = reader.optional_read(SECTION, "window", "two times of the day such as 01:00-05:00", DayWindow::read);
-        let kb_per_hour = reader.integer(SECTION, "kb_per_hour", 0, 0..=1_000_000_000);
+        let mut kilobytes = |name| reader.integer(SECTION, name, 0, 0..=1_000_000_000).unsigned_abs() * 1000;
+        let bytes_per_hour = kilobytes("kb_per_hour");
+        let frame_bytes_per_hour = kilobytes("frames_kb_per_hour");
+        let first_classes = reader.texts(SECTION, "first_classes", "classes such as \"person\"");
         if gateway_id.as_ref().is_some_and(|id| id.len() > 255 || id.contains('\0')) {
             reader.mistake("sync.gateway_id: must be at most 255 bytes without NUL".to_owned());
         }
-        let frames = match (is_shared, shared_path) {
-            (false, _) => FrameDelivery::None,
-            (true, Some(path)) => FrameDelivery::Shared(PathBuf::from(path)),
-            (true, None) => {
+        let frames = match (way, shared_path) {
+            (Way::None, _) => FrameDelivery::None,
+            (Way::Table, _) => FrameDelivery::Table,
+            (Way::Shared, Some(path)) => FrameDelivery::Shared(PathBuf::from(path)),
+            (Way::Shared, None) => {
                 reader.mistake("sync.frames = \"shared\": sync.shared_path must name the shared folder".to_owned());
                 FrameDelivery::None
             }
@@ -92,7 +109,9 @@ impl Sync {
             enrich_guard,
             frames,
             window,
-            bytes_per_hour: kb_per_hour.unsigned_abs() * 1000,
+            bytes_per_hour,
+            frame_bytes_per_hour,
+            first_classes,
         }
     }
 }

@@ -9,6 +9,8 @@ pub enum FrameDelivery {
     None,
     /// By copies in this folder, which is the enricher's, or common storage.
     Shared(PathBuf),
+    /// Through a table of the central database, out of which `session-store receive-frames` writes them.
+    Table,
 }
 
 /// Minutes of the day, by local time, from the first up to the second; over midnight where the second is lower.

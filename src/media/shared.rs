@@ -1,7 +1,7 @@
 //! Copies of frames in a folder that other services write to as well.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use rustix::fs::ioctl_ficlone;
@@ -25,17 +25,32 @@ impl FramesFolder {
             return Ok(());
         }
         let mut source = beneath::open(self.root(), &[session.as_str(), file])?;
-        let temporary = root.make_or_open(TEMPORARY)?;
-        // What a crash left.
-        let _ = temporary.delete(name);
-        let mut copy = temporary.create(name)?;
-        if let Err(error) = clone_or_copy(&mut source, &mut copy).and_then(|()| copy.sync_data()) {
-            let _ = temporary.delete(name);
-            return Err(error);
-        }
-        temporary.rename(name, &folder, name)?;
-        folder.sync()
+        put(&root, &folder, name, |copy| clone_or_copy(&mut source, copy))
     }
+}
+
+/// Puts a picture that was received into `shared`, which must exist, as `name`: whole and durable. One that is there already stays.
+pub fn put_received(shared: &Path, session: &SessionId, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let root = Folder::root(shared)?;
+    let folder = root.make_or_open(session.as_str())?;
+    if folder.length(name).is_ok() {
+        return Ok(());
+    }
+    put(&root, &folder, name, |copy| copy.write_all(bytes))
+}
+
+/// Makes the file `name` in `folder`, below `root`: it is whole, or not there.
+fn put(root: &Folder, folder: &Folder, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = root.make_or_open(TEMPORARY)?;
+    // What a crash left.
+    let _ = temporary.delete(name);
+    let mut copy = temporary.create(name)?;
+    if let Err(error) = fill(&mut copy).and_then(|()| copy.sync_data()) {
+        let _ = temporary.delete(name);
+        return Err(error);
+    }
+    temporary.rename(name, folder, name)?;
+    folder.sync()
 }
 
 /// Deletes a copy; one that is gone is fine.

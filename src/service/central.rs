@@ -31,6 +31,8 @@ pub struct Central {
     pub lag_seconds: u64,
     /// Rows pushed by this process.
     pub pushed: u64,
+    /// Pictures sent by this process.
+    pub frames_sent: u64,
     /// Enrichments taken by this process.
     pub pulled: u64,
     /// Rows that the central database refused.
@@ -219,6 +221,11 @@ fn take(tx: &mut Transaction<'_>, enrichment: &Enrichment) -> Result<bool, Store
 pub fn is_same_json(one: Option<&str>, other: Option<&str>) -> bool {
     let value = |text: Option<&str>| text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     one == other || (one.is_some() == other.is_some() && value(one) == value(other) && value(one).is_some())
+}
+
+/// Puts a picture that a gateway sent into the enricher's folder; one that is there already stays.
+pub fn put_received(folder: &Path, session: &SessionId, file: &str, bytes: &[u8]) -> io::Result<()> {
+    shared::put_received(folder, session, file, bytes)
 }
 
 /// Deletes a copy of a frame in a shared folder; one that is gone is fine.

@@ -9,6 +9,14 @@ use super::trouble::Trouble;
 /// Rows that are shown of what was set aside.
 const SHOWN: i64 = 20;
 
+/// What is noted of a gateway's sessions, and by what.
+const NOTED: [(&str, [&str; 3]); 3] = [
+    ("guards", ["session_id", "track_id", "track_id"]),
+    ("frames", ["session_id", "track_id", "url_frame"]),
+    ("beaten_frames", ["url_frame"; 3]),
+];
+const REBUILD: &str = "UPDATE session_store.gateways SET place = -1, first_place = 0, swept_at = NULL WHERE gateway_id = $1";
+
 /// How a gateway stands, by the central database.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
@@ -16,6 +24,10 @@ pub struct Standing {
     pub place: Option<u64>,
     /// Its sessions there.
     pub sessions: u64,
+    /// Pictures that were asked for and are not yet sent, or sent and not yet written out by `receive-frames`.
+    pub frames_wanted: u64,
+    /// See there.
+    pub frames_sent: u64,
     /// Rows set aside.
     pub set_aside: u64,
     /// The first of them: session, track, error.
@@ -58,6 +70,11 @@ pub fn standing(address: &Address, gateway: &str) -> Result<Standing, String> {
         Ok(Standing {
             place: place.map(|row| row.get::<_, i64>(0).unsigned_abs()),
             sessions: count("SELECT count(*) FROM session_store.owners WHERE gateway_id = $1").await?,
+            frames_wanted: count(
+                "SELECT count(*) FROM session_store.frames WHERE gateway_id = $1 AND sent IS DISTINCT FROM length",
+            )
+            .await?,
+            frames_sent: count("SELECT count(*) FROM session_store.frames WHERE gateway_id = $1 AND sent = length").await?,
             set_aside: count("SELECT count(*) FROM session_store.set_aside WHERE gateway_id = $1").await?,
             examples: examples.into_iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
             others: others.into_iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect(),
@@ -81,9 +98,7 @@ pub fn retry(address: &Address, gateway: &str) -> Result<u64, String> {
 /// A sentence.
 pub fn rebuild(address: &Address, gateway: &str) -> Result<bool, String> {
     run(address, async |client| {
-        let moved = client
-            .execute("UPDATE session_store.gateways SET place = -1, swept_at = NULL WHERE gateway_id = $1", &[&gateway])
-            .await?;
+        let moved = client.execute(REBUILD, &[&gateway]).await?;
         Ok(moved > 0)
     })
 }
@@ -97,7 +112,20 @@ pub fn take_over(address: &Address, gateway: &str, from: &str) -> Result<u64, St
         let tx = client.transaction().await?;
         let taken =
             tx.execute("UPDATE session_store.owners SET gateway_id = $1 WHERE gateway_id = $2", &[&gateway, &from]).await?;
-        tx.execute("UPDATE session_store.gateways SET place = -1, swept_at = NULL WHERE gateway_id = $1", &[&gateway]).await?;
+        for (table, key) in NOTED {
+            let columns = |of: &str| key.map(|column| format!("{of}.{column}")).join(", ");
+            // Where both have noted the same, one note is enough.
+            let twice = format!(
+                "DELETE FROM session_store.{table} t USING session_store.{table} m WHERE t.gateway_id = $2 AND m.gateway_id = $1 \
+                 AND ({}) = ({})",
+                columns("t"),
+                columns("m")
+            );
+            tx.execute(&twice, &[&gateway, &from]).await?;
+            let moved = format!("UPDATE session_store.{table} SET gateway_id = $1 WHERE gateway_id = $2");
+            tx.execute(&moved, &[&gateway, &from]).await?;
+        }
+        tx.execute(REBUILD, &[&gateway]).await?;
         tx.commit().await?;
         Ok(taken)
     })

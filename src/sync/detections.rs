@@ -17,7 +17,8 @@ use super::trouble::Trouble;
 /// - which pictures no row names any more.
 ///
 /// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17). A row that says "looked at" and
-/// has no attributes is one whose picture is not there yet. The best confidence only rises: a gateway that was restored from an
+/// has no attributes is one whose picture is not there yet; so is one that gets the name of such a picture, and then its
+/// attributes, if it has any, are of the one before. The best confidence only rises: a gateway that was restored from an
 /// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
 const UPSERT: &str = "
 WITH input AS (
@@ -52,6 +53,8 @@ WITH input AS (
             WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN excluded.attributes
             ELSE d.attributes END,
         enriched = CASE
+            WHEN excluded.enriched AND excluded.attributes IS NULL AND excluded.conf >= d.conf
+                AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN TRUE
             WHEN NOT excluded.enriched AND d.enriched AND d.attributes IS NULL THEN FALSE
             WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
@@ -79,10 +82,19 @@ WITH input AS (
         OR (undelivered AND attributes IS NOT NULL AND attributes IS DISTINCT FROM mine)
     ON CONFLICT DO NOTHING
 ), guarding AS (
+    -- Without an end where the picture is not there yet. One that nobody can have looked at needs none.
     INSERT INTO session_store.guards (gateway_id, session_id, track_id, until)
-    SELECT $1, session_id, track_id, now() + make_interval(secs => $18) FROM outcome
-    WHERE is_replaced AND $17 AND $18 > 0 AND NOT undelivered AND NOT was_undelivered
+    SELECT $1, session_id, track_id, CASE WHEN undelivered THEN 'infinity' ELSE now() + make_interval(secs => $18) END
+    FROM outcome o
+    WHERE is_replaced AND $19 AND (undelivered OR ($17 AND $18 > 0))
+        AND (NOT was_undelivered OR EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1
+             AND g.session_id = o.session_id AND g.track_id = o.track_id))
     ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
+), unguarding AS (
+    -- The gateway's own enricher has looked at it.
+    DELETE FROM session_store.guards g USING outcome o
+    WHERE g.gateway_id = $1 AND g.session_id = o.session_id AND g.track_id = o.track_id AND g.until = 'infinity'
+        AND mine_enriched AND NOT is_replaced
 ), beating AS (
     INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
     SELECT $1, old_url FROM outcome WHERE is_replaced AND $19
@@ -100,6 +112,25 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
     $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::bool[], $15::bool[])
     AS i(session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at, updated_at,
          attributes, enriched, undelivered)
+ON CONFLICT DO NOTHING";
+
+/// Asks for the pictures that are not there, and gives up those that no row names any more. A row says so itself: "looked at",
+/// and without attributes or with those of the picture before. So asking again is harmless.
+const ASK: &str = "
+WITH input AS (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[]) AS i(session_id, track_id, url_frame, undelivered)
+), given_up AS (
+    DELETE FROM session_store.frames f USING input i
+    WHERE f.gateway_id = $1 AND f.session_id = i.session_id AND f.track_id = i.track_id
+        AND NOT (i.undelivered AND f.url_frame IS NOT DISTINCT FROM i.url_frame)
+)
+INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec)
+SELECT $1, d.session_id, d.track_id, d.url_frame, d.capture_ts, $6
+FROM input i CROSS JOIN LATERAL (
+    SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
+WHERE i.undelivered AND d.url_frame = i.url_frame AND d.enriched
+    AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1
+         AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity'))
 ON CONFLICT DO NOTHING";
 
 /// Attributes that were changed at the gateway join those that are here. What comes of it goes back there.
@@ -149,14 +180,17 @@ pub struct How {
     pub re_enrich: bool,
     /// How long attributes are not taken after that.
     pub guard: Duration,
-    /// Whether pictures that are named no more are to be deleted.
-    pub deletes_pictures: bool,
+    /// Whether pictures get there, in whatever way; then those that are named no more are to be deleted.
+    pub sees: bool,
+    /// Whether they are sent after the rows that ask for them.
+    pub asks: bool,
 }
 
 /// Prepared on one connection.
 pub struct Statements {
     insert: Statement,
     upsert: Statement,
+    ask: Statement,
     patch: Statement,
 }
 
@@ -168,6 +202,7 @@ impl Statements {
         Ok(Self {
             insert: client.prepare(INSERT).await?,
             upsert: client.prepare(UPSERT).await?,
+            ask: client.prepare(ASK).await?,
             patch: client.prepare(PATCH).await?,
         })
     }
@@ -218,8 +253,12 @@ impl Statements {
             let guard = how.guard.as_secs_f64();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&gateway];
             values.extend(columns);
-            values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.deletes_pictures]);
+            values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.sees]);
             count += tx.query_one(&self.upsert, &values).await?.get::<_, i64>(0).unsigned_abs();
+        }
+        if how.asks {
+            let guard = how.guard.as_secs_f64();
+            tx.execute(&self.ask, &[&gateway, &sessions, &tracks, &urls, &undelivered, &guard]).await?;
         }
         let patched: Vec<&&Row> = rows.iter().filter(|row| row.patched.is_some()).collect();
         if !patched.is_empty() {

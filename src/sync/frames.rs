@@ -1,7 +1,7 @@
 //! Pictures on their way to the central enricher. It draws into the file that it opens, so each detection gets one of its own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,6 +14,8 @@ use super::trouble::Trouble;
 
 /// Between a frame's name and what makes it one detection's own. No frame's name holds it.
 const MARK: char = '~';
+/// The word of pictures that are sent through a table.
+pub const TABLE: &str = "table";
 
 /// The name of the copy of `file` that belongs to `track`.
 fn own_name(file: &str, track: &TrackId) -> String {
@@ -48,6 +50,7 @@ impl Frames {
         match self.delivery {
             FrameDelivery::None => "none",
             FrameDelivery::Shared(_) => "shared",
+            FrameDelivery::Table => TABLE,
         }
     }
 
@@ -56,11 +59,16 @@ impl Frames {
         self.delivery == FrameDelivery::None
     }
 
+    /// Whether they are sent after the rows that name them.
+    pub fn are_sent(&self) -> bool {
+        self.delivery == FrameDelivery::Table
+    }
+
     /// The central `url_frame` of a detection.
     pub fn url(&self, session: &SessionId, track: &TrackId, file: &str) -> String {
         match self.delivery {
             FrameDelivery::None => frame_url(session, file),
-            FrameDelivery::Shared(_) => frame_url(session, &own_name(file, track)),
+            FrameDelivery::Shared(_) | FrameDelivery::Table => frame_url(session, &own_name(file, track)),
         }
     }
 
@@ -68,14 +76,20 @@ impl Frames {
     pub async fn deliver(&self, pictures: Vec<(SessionId, TrackId, String)>) -> Result<Vec<bool>, Trouble> {
         let FrameDelivery::Shared(shared) = self.delivery.clone() else { return Ok(vec![false; pictures.len()]) };
         let frames = self.service.frames_folder();
+        let (uuid, _) = self.service.identity().await?;
         let copied = tokio::task::spawn_blocking(move || {
             let mut delivered = Vec::with_capacity(pictures.len());
             for (session, track, file) in pictures {
                 let copied = frames.copy_to(&shared, &session, &file, &own_name(&file, &track));
                 delivered.push(match copied {
                     Ok(()) => true,
-                    // Beaten and deleted meanwhile, or lost: its row comes again, or waits for a better one.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && shared.is_dir() => false,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && shared.is_dir() => {
+                        if !frames.is_paired(&uuid) {
+                            return Err(away(frames.root()));
+                        }
+                        // Beaten and deleted meanwhile, or lost: its row comes again, or waits for a better one.
+                        false
+                    }
                     Err(error) => return Err(unusable(&shared, &error)),
                 });
             }
@@ -84,27 +98,34 @@ impl Frames {
         copied.await.map_err(|error| Trouble::Store(error.to_string()))?
     }
 
-    /// Deletes copies that no row names any more; says which are gone.
-    pub async fn delete(&self, urls: Vec<String>) -> Result<Vec<String>, Trouble> {
-        let FrameDelivery::Shared(shared) = self.delivery.clone() else { return Ok(urls) };
-        let deleted = tokio::task::spawn_blocking(move || {
-            let mut gone = Vec::new();
-            for url in urls {
-                // What is not a copy of ours stays.
-                let ours =
-                    url.strip_prefix("/frames/").and_then(|rest| rest.split_once('/')).filter(|(_, file)| file.contains(MARK));
-                let done = ours.map_or(Ok(()), |(session, file)| crate::service::central::delete_shared(&shared, session, file));
-                match done {
-                    Ok(()) => gone.push(url),
-                    Err(error) => return Err(unusable(&shared, &error)),
-                }
-            }
-            Ok(gone)
-        });
-        deleted.await.map_err(|error| Trouble::Store(error.to_string()))?
+    /// The folder of copies, where this gateway writes and deletes them itself.
+    pub fn shared(&self) -> Option<&Path> {
+        if let FrameDelivery::Shared(shared) = &self.delivery { Some(shared) } else { None }
     }
 }
 
-fn unusable(shared: &Path, error: &io::Error) -> Trouble {
+/// The session and the file of a copy that a gateway made; what is none stays as it is.
+pub fn own_copy(url: &str) -> Option<(&str, &str)> {
+    url.strip_prefix("/frames/").and_then(|rest| rest.split_once('/')).filter(|(_, file)| file.contains(MARK))
+}
+
+/// Deletes the copies in `shared` that no row names any more.
+pub async fn delete_copies(shared: PathBuf, urls: Vec<String>) -> Result<(), Trouble> {
+    let deleted = tokio::task::spawn_blocking(move || {
+        for (session, file) in urls.iter().filter_map(|url| own_copy(url)) {
+            crate::service::central::delete_shared(&shared, session, file).map_err(|error| unusable(&shared, &error))?;
+        }
+        Ok(())
+    });
+    deleted.await.map_err(|error| Trouble::Store(error.to_string()))?
+}
+
+/// That the own folder of frames is not there.
+fn away(frames: &Path) -> Trouble {
+    Trouble::Store(format!("the frames folder {} is not this store's: is its volume mounted?", frames.display()))
+}
+
+/// That the folder of copies cannot be used.
+pub fn unusable(shared: &Path, error: &io::Error) -> Trouble {
     Trouble::Away(format!("the shared folder {} cannot be used: {error}", shared.display()))
 }

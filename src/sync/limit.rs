@@ -1,4 +1,4 @@
-//! Metered links: when to sync at all, and how much in an hour.
+//! Metered links: when to sync at all, and how much.
 
 use std::time::{Duration, Instant};
 
@@ -6,40 +6,132 @@ use chrono::Timelike as _;
 
 use crate::domain::central::DayWindow;
 
-const HOUR: Duration = Duration::from_secs(3600);
+/// What was not used is kept for so long. So an hour after a quiet time may take a twelfth more.
+const KEPT: Duration = Duration::from_secs(300);
+const HOUR: f64 = 3600.0;
+
+/// So many bytes an hour, evenly: a restart gains nothing, and no hour begins with a burst. What is to be sent goes whole, and is paid
+/// for afterwards.
+pub struct Allowance {
+    /// Bytes a second; 0 for no limit.
+    rate: f64,
+    /// Bytes that may be used now; below 0 what is still to be paid for.
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// `bytes_per_hour` from `now` on; 0 for no limit.
+    pub fn new(bytes_per_hour: u64, now: Instant) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "no such link is so wide")]
+        let rate = bytes_per_hour as f64 / HOUR;
+        Self { rate, left: 0.0, at: now }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
+        self.left = (self.left + earned).min(KEPT.as_secs_f64() * self.rate);
+        self.at = now;
+    }
+
+    /// Counts bytes that were sent or received.
+    pub fn take(&mut self, bytes: usize, now: Instant) {
+        if self.rate > 0.0 {
+            self.refill(now);
+            #[expect(clippy::cast_precision_loss, reason = "a page, or a piece of a picture")]
+            let bytes = bytes as f64;
+            self.left -= bytes;
+        }
+    }
+
+    /// How long until something may be sent; zero where it may now.
+    pub fn wait(&mut self, now: Instant) -> Duration {
+        if self.rate <= 0.0 {
+            return Duration::ZERO;
+        }
+        self.refill(now);
+        Duration::try_from_secs_f64((-self.left / self.rate).max(0.0)).unwrap_or(Duration::MAX)
+    }
+}
 
 /// What may be used of the link.
 pub struct Limit {
     window: Option<DayWindow>,
-    bytes_per_hour: u64,
-    hour: Instant,
-    used: u64,
+    all: Allowance,
+    frames: Allowance,
 }
 
 impl Limit {
-    /// Within `window`, and at most `bytes_per_hour` where that is not 0.
-    pub fn new(window: Option<DayWindow>, bytes_per_hour: u64) -> Self {
-        Self { window, bytes_per_hour, hour: Instant::now(), used: 0 }
+    /// Within `window`, at most `bytes_per_hour`, and of those `frame_bytes_per_hour` for pictures; 0 is no limit.
+    pub fn new(window: Option<DayWindow>, bytes_per_hour: u64, frame_bytes_per_hour: u64) -> Self {
+        let now = Instant::now();
+        Self { window, all: Allowance::new(bytes_per_hour, now), frames: Allowance::new(frame_bytes_per_hour, now) }
     }
 
     /// Counts bytes that were sent or received.
     pub fn use_bytes(&mut self, bytes: usize) {
-        self.used += bytes as u64;
+        self.all.take(bytes, Instant::now());
+    }
+
+    /// Counts bytes of a picture that were sent.
+    pub fn use_frame_bytes(&mut self, bytes: usize) {
+        self.use_bytes(bytes);
+        self.frames.take(bytes, Instant::now());
     }
 
     /// How long to wait before the link may be used again; none where it may now.
     pub fn wait(&mut self) -> Option<Duration> {
-        if self.hour.elapsed() >= HOUR {
-            self.hour = Instant::now();
-            self.used = 0;
+        if let Some(window) = self.window {
+            let now = chrono::Local::now();
+            let minute = u16::try_from(now.hour() * 60 + now.minute()).unwrap_or(0);
+            if !window.holds(minute) {
+                // Looked at again every half minute: the clock, or summer time, may change.
+                return Some(Duration::from_secs(30));
+            }
         }
-        if self.bytes_per_hour > 0 && self.used >= self.bytes_per_hour {
-            return Some(HOUR.saturating_sub(self.hour.elapsed()));
+        Some(self.all.wait(Instant::now())).filter(|wait| !wait.is_zero())
+    }
+
+    /// How long to wait before a picture may be sent, where rows may be; zero where it may now.
+    pub fn wait_for_frames(&mut self) -> Duration {
+        self.frames.wait(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_the_hours_no_more_is_used_than_is_allowed_whatever_came_before() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        // A day of nothing: no more than five minutes of it are kept.
+        let mut allowance = Allowance::new(3_600_000, begin);
+        let mut now = 86_400;
+        let mut used = 0;
+        while now < 86_400 + 3600 {
+            let wait = allowance.wait(at(now));
+            if wait.is_zero() {
+                allowance.take(50_000, at(now));
+                used += 50_000;
+            } else {
+                now += wait.as_secs() + 1;
+            }
         }
-        let window = self.window?;
-        let now = chrono::Local::now();
-        let minute = u16::try_from(now.hour() * 60 + now.minute()).unwrap_or(0);
-        // Looked at again every half minute: the clock, or summer time, may change.
-        (!window.holds(minute)).then_some(Duration::from_secs(30))
+        assert!((3_500_000..=3_600_000 + 300_000 + 50_000).contains(&used), "{used}");
+    }
+
+    #[test]
+    fn what_is_too_large_goes_whole_and_is_paid_for_afterwards() {
+        let begin = Instant::now();
+        let mut allowance = Allowance::new(3600, begin);
+        assert_eq!(allowance.wait(begin), Duration::ZERO, "the first may go");
+        allowance.take(600, begin);
+        assert_eq!(allowance.wait(begin).as_secs(), 600);
+        assert_eq!(allowance.wait(begin + Duration::from_secs(601)), Duration::ZERO);
+        let mut without = Allowance::new(0, begin);
+        without.take(1 << 40, begin);
+        assert_eq!(without.wait(begin), Duration::ZERO);
     }
 }

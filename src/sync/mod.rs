@@ -4,7 +4,9 @@
 
 pub mod address;
 pub mod admin;
+mod backlog;
 mod bound;
+mod connected;
 mod connection;
 mod detections;
 mod frames;
@@ -12,7 +14,9 @@ mod limit;
 mod place;
 mod pull;
 mod push;
+pub mod receive;
 mod schema;
+mod send;
 mod sessions;
 mod set_aside;
 pub mod source;
@@ -54,6 +58,10 @@ pub struct Settings {
     pub window: Option<DayWindow>,
     /// The most bytes in an hour; 0 for no limit.
     pub bytes_per_hour: u64,
+    /// The most bytes of pictures in an hour; 0 for no limit of their own.
+    pub frame_bytes_per_hour: u64,
+    /// Classes whose rows go first in a backlog.
+    pub first_classes: Vec<String>,
 }
 
 /// The running sync.

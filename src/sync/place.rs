@@ -5,15 +5,44 @@ use tokio_postgres::{Client, Statement, Transaction};
 use super::trouble::Trouble;
 
 /// Only from where this gateway believes it to be.
-pub const ADVANCE: &str = "UPDATE session_store.gateways SET place = $3, seen_at = now() WHERE gateway_id = $1 AND place = $2";
+pub const ADVANCE: &str =
+    "UPDATE session_store.gateways SET place = $3, first_place = $4, seen_at = now() WHERE gateway_id = $1 AND place = $2";
+
+/// Up to which number of the feed what is central.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// All.
+    pub all: i64,
+    /// Rows of the classes that go first.
+    pub first: i64,
+}
+
+impl Reached {
+    /// By the feed's numbers.
+    pub fn new(all: u64, first: u64) -> Self {
+        let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        Self { all: signed(all), first: signed(first) }
+    }
+}
 
 /// Who is at which place.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The gateway.
     pub gateway: String,
-    /// Up to which number of the feed all is central, by the central database.
-    pub committed: i64,
+    /// Up to which number of the feed what is central, by the central database.
+    pub committed: Reached,
+}
+
+/// The own feed.
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'f> {
+    /// The store.
+    pub uuid: &'f str,
+    /// Another one numbers anew.
+    pub epoch: &'f str,
+    /// The newest number.
+    pub head: u64,
 }
 
 /// Reads the place of `gateway`, or makes it. It is 0 where the feed is another one than was read before, or frames get there
@@ -21,44 +50,56 @@ pub struct Place {
 pub async fn load(
     client: &mut Client,
     gateway: &str,
-    uuid: &str,
-    epoch: &str,
-    head: u64,
+    feed: Feed<'_>,
     frames: &str,
+    first_classes: &[String],
 ) -> Result<Place, Trouble> {
+    let Feed { uuid, epoch, head } = feed;
+    let classes = serde_json::to_string(first_classes).map_err(|error| Trouble::Store(error.to_string()))?;
     let tx = client.transaction().await?;
     let row = tx
         .query_opt(
-            "SELECT store_uuid, epoch, place, frames FROM session_store.gateways WHERE gateway_id = $1 FOR UPDATE",
+            "SELECT epoch, place, frames, first_place, first_classes FROM session_store.gateways WHERE gateway_id = $1 FOR UPDATE",
             &[&gateway],
         )
         .await?;
-    let mut committed = 0;
+    let mut committed = Reached { all: 0, first: 0 };
     match row {
         None => {
             tx.execute(
-                "INSERT INTO session_store.gateways (gateway_id, store_uuid, epoch, place, frames) VALUES ($1, $2, $3, 0, $4)",
-                &[&gateway, &uuid, &epoch, &frames],
+                "INSERT INTO session_store.gateways (gateway_id, store_uuid, epoch, place, frames, first_classes) \
+                 VALUES ($1, $2, $3, 0, $4, $5)",
+                &[&gateway, &uuid, &epoch, &frames, &classes],
             )
             .await?;
         }
         Some(row) => {
-            let (known_epoch, place, known_frames): (&str, i64, &str) = (row.get(1), row.get(2), row.get(3));
-            let is_behind = u64::try_from(place).is_ok_and(|place| place > head);
-            if known_epoch == epoch && known_frames == frames && !is_behind {
-                committed = place;
-            } else {
-                if known_epoch != epoch || is_behind {
-                    tracing::warn!(
-                        gateway,
-                        "the change feed is not the one that the central database has followed, as after a restore: all is compared anew"
-                    );
-                }
+            let (known_epoch, place, known_frames): (&str, i64, &str) = (row.get(0), row.get(1), row.get(2));
+            let (first, known_classes): (i64, &str) = (row.get(3), row.get(4));
+            let is_beyond = u64::try_from(place.max(first)).is_ok_and(|place| place > head);
+            let is_other = known_epoch != epoch || is_beyond;
+            if is_other {
+                tracing::warn!(
+                    gateway,
+                    "the change feed is not the one that the central database has followed, as after a restore: all is compared anew"
+                );
+            }
+            if is_other || known_frames != frames {
                 // What came back may be lost here as well.
                 tx.execute(
-                    "UPDATE session_store.gateways SET store_uuid = $2, epoch = $3, place = 0, frames = $4, \
-                     swept_at = NULL, seen_at = now() WHERE gateway_id = $1",
-                    &[&gateway, &uuid, &epoch, &frames],
+                    "UPDATE session_store.gateways SET store_uuid = $2, epoch = $3, place = 0, frames = $4, first_classes = $5, \
+                     first_place = 0, swept_at = NULL, seen_at = now() WHERE gateway_id = $1",
+                    &[&gateway, &uuid, &epoch, &frames, &classes],
+                )
+                .await?;
+            } else if known_classes == classes {
+                committed = Reached { all: place, first };
+            } else {
+                // Which rows went first is not known of other classes.
+                committed = Reached { all: place, first: place };
+                tx.execute(
+                    "UPDATE session_store.gateways SET first_classes = $2, first_place = place WHERE gateway_id = $1",
+                    &[&gateway, &classes],
                 )
                 .await?;
             }
@@ -72,12 +113,12 @@ impl Place {
     /// Looks whether the place is still where it was.
     pub async fn check(&self, client: &Client) -> Result<(), Trouble> {
         let row = client.query_opt("SELECT place FROM session_store.gateways WHERE gateway_id = $1", &[&self.gateway]).await?;
-        if row.is_some_and(|row| row.get::<_, i64>(0) == self.committed) { Ok(()) } else { Err(Trouble::Moved) }
+        if row.is_some_and(|row| row.get::<_, i64>(0) == self.committed.all) { Ok(()) } else { Err(Trouble::Moved) }
     }
 
     /// Moves the place within the transaction that made it true; `advance` is `ADVANCE`, prepared.
-    pub async fn advance(&self, tx: &Transaction<'_>, advance: &Statement, to: i64) -> Result<(), Trouble> {
-        let moved = tx.execute(advance, &[&self.gateway, &self.committed, &to]).await?;
+    pub async fn advance(&self, tx: &Transaction<'_>, advance: &Statement, to: Reached) -> Result<(), Trouble> {
+        let moved = tx.execute(advance, &[&self.gateway, &self.committed.all, &to.all, &to.first]).await?;
         // A rebuild was asked for, or an older backup was put back, or another store has the same name.
         if moved == 1 { Ok(()) } else { Err(Trouble::Moved) }
     }

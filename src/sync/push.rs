@@ -14,7 +14,7 @@ use crate::service::central::Patched;
 use super::detections::{How, Row};
 use super::frames::Frames;
 use super::limit::Limit;
-use super::place::{ADVANCE, Place};
+use super::place::{ADVANCE, Place, Reached};
 use super::set_aside::{self, Key};
 use super::touches::Touches;
 use super::trouble::Trouble;
@@ -149,12 +149,12 @@ impl<'c> Pusher<'c> {
     pub async fn push(
         &mut self,
         batch: Batch,
-        to: Option<u64>,
+        to: Reached,
         foreign: &mut HashSet<SessionId>,
         touches: &mut Touches,
         limit: &mut Limit,
     ) -> Result<(), Trouble> {
-        let to = to.and_then(|to| i64::try_from(to).ok()).filter(|to| *to != self.place.committed);
+        let to = Some(to).filter(|to| *to != self.place.committed);
         if batch.len() == 0 && to.is_none() {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl<'c> Pusher<'c> {
     }
 
     /// Writes `items` in one transaction.
-    async fn write(&mut self, items: &[Item], to: Option<i64>, foreign: &mut HashSet<SessionId>) -> Result<(), Trouble> {
+    async fn write(&mut self, items: &[Item], to: Option<Reached>, foreign: &mut HashSet<SessionId>) -> Result<(), Trouble> {
         let mut all: Vec<&Session> = Vec::new();
         let mut rows: Vec<&Row> = Vec::new();
         let mut deleted: Vec<SessionId> = Vec::new();
@@ -270,7 +270,7 @@ impl<'c> Pusher<'c> {
             tx.execute(&self.note, &[&gateway]).await?;
         }
         if self.deletes && !deleted.is_empty() {
-            sessions::delete(&tx, gateway, &deleted).await?;
+            sessions::delete(&tx, gateway, &deleted, self.how.sees).await?;
         }
         let unknown: Vec<&Session> = all.iter().copied().filter(|session| !self.owned.contains_key(&session.id)).collect();
         let mut claimed = Vec::new();
@@ -313,7 +313,7 @@ impl<'c> Pusher<'c> {
     }
 
     /// Finds the rows at fault by halves, writes the others and sets those aside.
-    async fn isolate(&mut self, items: Vec<Item>, to: Option<i64>, foreign: &mut HashSet<SessionId>) -> Result<(), Trouble> {
+    async fn isolate(&mut self, items: Vec<Item>, to: Option<Reached>, foreign: &mut HashSet<SessionId>) -> Result<(), Trouble> {
         let mut pieces = vec![items];
         while let Some(mut piece) = pieces.pop() {
             match self.write(&piece, None, foreign).await {

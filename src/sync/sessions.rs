@@ -55,6 +55,15 @@ WHERE (s.device_id, s.path, s.status, s.end_ts, s.postroll_sec, s.reason, s.medi
        excluded.media_connect_ts, excluded.media_start_ts, excluded.media_end_ts, excluded.recommended_start_offset_ms,
        excluded.configured_classes, excluded.detected_classes, excluded.created_at)";
 
+/// Their pictures go as well, and what was noted of them.
+const FORGET: &str = "
+WITH mine AS (SELECT session_id FROM session_store.owners WHERE session_id = ANY($2::text[]) AND gateway_id = $1),
+asked AS (DELETE FROM session_store.frames f USING mine m WHERE f.gateway_id = $1 AND f.session_id = m.session_id),
+guarded AS (DELETE FROM session_store.guards g USING mine m WHERE g.gateway_id = $1 AND g.session_id = m.session_id),
+diverged AS (DELETE FROM session_store.diverged v USING mine m WHERE v.gateway_id = $1 AND v.session_id = m.session_id)
+INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
+SELECT $1, d.url_frame FROM detections d JOIN mine m USING (session_id) WHERE $3 AND d.url_frame IS NOT NULL
+ON CONFLICT DO NOTHING";
 const DELETE: &str = "
 DELETE FROM sessions USING session_store.owners o
 WHERE sessions.session_id = ANY($2::text[]) AND o.session_id = sessions.session_id AND o.gateway_id = $1";
@@ -123,9 +132,10 @@ impl Statements {
     }
 }
 
-/// Deletes the rows of sessions that are no more, as far as they are `gateway`'s.
-pub async fn delete(tx: &Transaction<'_>, gateway: &str, ids: &[SessionId]) -> Result<(), Trouble> {
+/// Deletes the rows of sessions that are no more, as far as they are `gateway`'s; with their pictures, where some `sees` them.
+pub async fn delete(tx: &Transaction<'_>, gateway: &str, ids: &[SessionId], sees: bool) -> Result<(), Trouble> {
     let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
+    tx.execute(FORGET, &[&gateway, &ids, &sees]).await?;
     tx.execute(DELETE, &[&gateway, &ids]).await?;
     tx.execute(DISOWN, &[&gateway, &ids]).await?;
     Ok(())

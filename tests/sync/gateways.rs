@@ -53,7 +53,7 @@ fn fifty_gateways_start_at_once_on_an_empty_database() {
     let db = postgres.db();
     assert_eq!((db.count("sessions"), db.count("detections")), (50, 100));
     assert_eq!(db.count("session_store.gateways WHERE place > 0"), 50);
-    assert_eq!(db.one("SELECT max(version) FROM session_store.migrations"), "1");
+    assert_eq!(db.one("SELECT max(version) = count(*) FROM session_store.migrations"), "t", "each was made once");
     assert_eq!(db.count("detections WHERE enriched AND attributes IS NOT NULL"), 50, "what was enriched before goes along");
 }
 

@@ -58,3 +58,40 @@ fn when_the_hours_bytes_are_used_the_rest_waits() {
     let daemon = Daemon::on(home);
     become_equal(&daemon, &db, Duration::from_secs(60));
 }
+
+#[test]
+fn rows_of_given_classes_go_first_and_none_goes_twice_or_is_forgotten() {
+    let postgres = Postgres::start(&[]);
+    let home = Home::new("");
+    let rows = (0..300).flat_map(|number| {
+        let id = format!("s{number:03}");
+        let cls = if number % 2 == 0 { "cup" } else { "person" };
+        let session = session_line(&id, START, END, &[cls], &json!({}));
+        let detections = (0..10).map(move |track| detection_line(&id, &track.to_string(), cls, START, &json!({})));
+        std::iter::once(session).chain(detections)
+    });
+    home.import(&rows.collect::<Vec<_>>());
+    let first = "first_classes = [\"person\"]\n";
+    home.configure(&config(&postgres.url(), &format!("{first}kb_per_hour = 100")));
+    let daemon = Daemon::on(home);
+    let db = tables(&postgres);
+    let sync = until_health(&daemon, "to wait", |sync| sync["state"] == "waiting" && sync["pushed"] != 0);
+    let pushed = sync["pushed"].as_u64().expect("a number");
+    assert!(db.count("detections WHERE cls = 'person'") > 100);
+    assert_eq!(db.count("detections WHERE cls <> 'person'"), 0, "{sync}");
+    let home = daemon.stop();
+    home.configure(&config(&postgres.url(), first));
+    let daemon = Daemon::on(home);
+    become_equal(&daemon, &db, Duration::from_secs(60));
+    let sync = until_health(&daemon, "all", |sync| sync["lag_rows"] == 0);
+    let pushed = pushed + sync["pushed"].as_u64().expect("a number");
+    // A session goes along with the first of its detections on a connection.
+    assert!((3300..3300 + 300 + 50).contains(&pushed), "{pushed} rows were sent");
+    // Other classes from now on: what went first is not known of them.
+    let home = daemon.stop();
+    let more = [session_line("late", START, END, &["cup"], &json!({})), detection_line("late", "1", "cup", START, &json!({}))];
+    home.import(&more);
+    home.configure(&config(&postgres.url(), "first_classes = [\"dog\", \"cup\"]"));
+    let daemon = Daemon::on(home);
+    become_equal(&daemon, &db, Duration::from_secs(30));
+}

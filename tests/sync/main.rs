@@ -13,4 +13,6 @@ mod gateways;
 mod import;
 mod limits;
 mod main_path;
+mod schema;
+mod table;
 mod tls;

@@ -1,0 +1,267 @@
+//! `frames = "table"`: pictures reach an enricher that shares no storage with the gateway, over the same connection as the rows.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::compare::{become_equal, until_health};
+use crate::gateways::tables;
+use crate::main_path::config;
+use crate::postgres::{Db, Postgres};
+use crate::proxy::Proxy;
+use crate::support::agent::{detection, ingest, jpeg, jpeg_of, open};
+use crate::support::daemon::{Daemon, Home, Ran, binary};
+use crate::support::records::at;
+use crate::support::until;
+
+const TABLE: &str = "frames = \"table\"\n";
+
+/// The host of the enricher: its folder, and a configuration of its own.
+struct Centre {
+    home: Home,
+    running: Option<Child>,
+}
+
+impl Centre {
+    fn of(postgres: &Postgres) -> Self {
+        let home = Home::new(&format!("[sync]\nurl = {}\n", serde_json::to_string(&postgres.url()).expect("text")));
+        std::fs::create_dir(home.dir().join("seen")).expect("made");
+        Self { home, running: None }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.dir().join("seen")
+    }
+
+    /// `receive-frames --once`.
+    fn receive(&self) -> Ran {
+        self.home.run(&["receive-frames", "--once", &self.folder().display().to_string()], b"")
+    }
+
+    /// `receive-frames`, until it is killed.
+    fn start(&mut self) {
+        let mut command = std::process::Command::new(binary());
+        command.arg("--config").arg(self.home.config()).arg("receive-frames").arg(self.folder());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.running = Some(command.spawn().expect("starts"));
+    }
+
+    fn kill9(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            drop(running.kill());
+            drop(running.wait());
+        }
+    }
+
+    fn file(&self, url: &str) -> PathBuf {
+        self.folder().join(url.strip_prefix("/frames/").expect("a frame's URL"))
+    }
+
+    /// What the enricher does: opens the picture of what is not enriched, draws into it, and writes what it saw. One that it
+    /// cannot open would be marked as failed for good.
+    #[track_caller]
+    fn enrich(&self, db: &Db, colour: &str) -> Vec<String> {
+        let found = db.rows("SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE ORDER BY created_at");
+        for row in &found {
+            let [session, track, url] = [0, 1, 2].map(|at| row[at].clone().unwrap_or_default());
+            let file = self.file(&url);
+            assert!(is_whole(&file), "the enricher cannot open {}", file.display());
+            std::fs::write(&file, jpeg(3)).expect("it draws its box");
+            db.run(&format!(
+                "UPDATE detections SET attributes = '{{\"color\":{{\"name\":\"{colour}\"}}}}', enriched = TRUE, updated_at = now() \
+                 WHERE session_id = '{session}' AND track_id = '{track}'"
+            ));
+        }
+        found.into_iter().map(|row| row[1].clone().unwrap_or_default()).collect()
+    }
+}
+
+impl Drop for Centre {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+fn is_whole(file: &Path) -> bool {
+    std::fs::read(file).is_ok_and(|bytes| bytes.starts_with(&[0xff, 0xd8]) && bytes.ends_with(&[0xff, 0xd9]))
+}
+
+fn central_url(db: &Db, track: &str) -> String {
+    db.one(&format!("SELECT url_frame FROM detections WHERE track_id = '{track}'"))
+}
+
+fn wanted(db: &Db) -> u64 {
+    db.count("session_store.frames WHERE sent IS DISTINCT FROM length")
+}
+
+#[test]
+fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_looked_at_anew() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 1")));
+    let centre = Centre::of(&postgres);
+    open(&daemon, "s");
+    let picture = jpeg_of(300_000);
+    ingest(&daemon, "s", &[("1", "cup", 0.5), ("2", "cup", 0.5)], &at(0, 1), Some(&picture)).is(200);
+    let db = tables(&postgres);
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    until("both to be sent", Duration::from_secs(20), || {
+        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
+    });
+    assert_eq!(centre.enrich(&db, "never"), Vec::<String>::new(), "nothing is there yet");
+    let ran = centre.receive();
+    assert!(ran.stderr.contains("2 pictures written"), "{}", ran.stderr);
+    assert_eq!(std::fs::read(centre.file(&central_url(&db, "1"))).expect("there"), picture);
+    assert_eq!((db.count("session_store.frames"), db.count("session_store.frame_pieces")), (0, 0), "nothing is left behind");
+    assert_eq!(centre.enrich(&db, "azul").len(), 2);
+    until("the colours", Duration::from_secs(10), || (detection(&daemon, "s", "2")["enriched"] == true).then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(10));
+
+    // A better one: until it is there, the row says nothing that could be looked at, and what it says is not taken for the new.
+    let old = central_url(&db, "1");
+    ingest(&daemon, "s", &[("1", "cup", 0.9)], &at(0, 2), Some(&jpeg_of(90_000))).is(200);
+    until("the better row", Duration::from_secs(10), || (central_url(&db, "1") != old).then_some(()));
+    assert_eq!(db.count("detections WHERE NOT enriched"), 0);
+    until("it to be sent", Duration::from_secs(10), || (wanted(&db) == 0).then_some(()));
+    db.run("UPDATE detections SET attributes = '{\"color\":{\"name\":\"gris\"}}' WHERE track_id = '1'");
+    let pulled = |daemon: &Daemon| until_health(daemon, "a look back", |sync| sync["lag_rows"] == 0);
+    pulled(&daemon);
+    assert_eq!(detection(&daemon, "s", "1")["enriched"], false);
+    assert!(centre.receive().stderr.contains("1 pictures written, 0 damaged, 1 deleted"));
+    assert!(!centre.file(&old).exists(), "the beaten one is deleted");
+    assert_eq!(centre.enrich(&db, "gris"), ["1"]);
+    until("a last look, as the first may have been at the picture before", Duration::from_secs(10), || {
+        (centre.enrich(&db, "rojo") == ["1"]).then_some(())
+    });
+    until("its colour", Duration::from_secs(10), || {
+        (detection(&daemon, "s", "1")["attributes"]["color"]["name"] == "rojo").then_some(())
+    });
+    become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+#[test]
+fn cut_off_and_killed_on_both_sides_every_picture_arrives_whole() {
+    let postgres = Postgres::start(&[]);
+    let proxy = Proxy::to(postgres.port);
+    let mut daemon = Daemon::with(&config(&Postgres::url_at(proxy.port), &format!("{TABLE}enrich_guard_sec = 0")));
+    let mut centre = Centre::of(&postgres);
+    open(&daemon, "s");
+    for track in 0..30_u32 {
+        let picture = jpeg_of(50_000 + 20_000 * track as usize);
+        ingest(&daemon, "s", &[(&track.to_string(), "cup", 0.5)], &at(0, track as usize), Some(&picture)).is(200);
+        match track % 10 {
+            3 => proxy.cut_after(150_000),
+            5 => daemon.restart(),
+            7 => {
+                centre.kill9();
+                centre.start();
+            }
+            _ => {}
+        }
+    }
+    let db = tables(&postgres);
+    let mut seen = Vec::new();
+    until("all to be looked at", Duration::from_secs(60), || {
+        seen.extend(centre.enrich(&db, "verde"));
+        (seen.len() >= 30).then_some(())
+    });
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 30, "each once");
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    assert_eq!(db.count("session_store.frames"), 0);
+    assert_eq!(db.count("detections WHERE attributes ->> 'color' IS NULL"), 0);
+}
+
+#[test]
+fn a_metered_link_carries_rows_first_and_then_the_newest_pictures_as_fast_as_it_may() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::start();
+    open(&daemon, "s");
+    for track in 0..30_u32 {
+        ingest(&daemon, "s", &[(&track.to_string(), "cup", 0.5)], &at(0, track as usize), Some(&jpeg(1))).is(200);
+    }
+    let home = daemon.stop();
+    // 200 kB a second: the 30 pictures of 43 kB take 6 s.
+    home.configure(&config(&postgres.url(), &format!("{TABLE}frames_kb_per_hour = 720_000")));
+    let daemon = Daemon::on(home);
+    let db = tables(&postgres);
+    become_equal(&daemon, &db, Duration::from_secs(30));
+    let begun = std::time::Instant::now();
+    let order = "SELECT track_id FROM session_store.frames WHERE sent = length ORDER BY capture_ts DESC";
+    let some = until("some to be sent", Duration::from_secs(20), || Some(db.rows(order)).filter(|rows| rows.len() >= 5));
+    let newest: Vec<String> = (0..some.len()).map(|at| (29 - at).to_string()).collect();
+    assert_eq!(some.iter().map(|row| row[0].clone().unwrap()).collect::<Vec<_>>(), newest, "the newest first");
+    // Rows do not wait for them.
+    open(&daemon, "live");
+    until("a live row", Duration::from_secs(5), || (db.count("sessions WHERE session_id = 'live'") == 1).then_some(()));
+    assert!(wanted(&db) > 0, "it overtook pictures");
+    until("all", Duration::from_secs(30), || (wanted(&db) == 0).then_some(()));
+    assert!(begun.elapsed() > Duration::from_secs(3), "as slowly as is asked for");
+}
+
+#[test]
+fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}frames_kb_per_hour = 1")));
+    open(&daemon, "s");
+    for track in ["lost", "broken", "well", "first"] {
+        let second = if track == "first" { 9 } else { 1 };
+        ingest(&daemon, "s", &[(track, "cup", 0.5)], &at(0, second), Some(&jpeg(1))).is(200);
+    }
+    let db = tables(&postgres);
+    // The first has used the link up; so the others are not sent yet.
+    until("the first", Duration::from_secs(20), || (db.count("detections") == 4 && wanted(&db) == 3).then_some(()));
+    let home = daemon.stop();
+    let file = |track: &str| {
+        let url = central_url(&db, track);
+        let (stem, _) = url.rsplit_once('~').expect("a copy's name");
+        home.frames_dir().join(format!("{}.jpg", stem.strip_prefix("/frames/").expect("a frame's URL")))
+    };
+    std::fs::remove_file(file("lost")).expect("removed");
+    std::fs::write(file("broken"), b"no picture").expect("written");
+    home.configure(&config(&postgres.url(), TABLE));
+    let daemon = Daemon::on(home);
+    until("all that can be sent", Duration::from_secs(20), || (wanted(&db) == 0).then_some(()));
+    let centre = Centre::of(&postgres);
+    let ran = centre.receive();
+    assert!(ran.stderr.contains("2 pictures written, 1 damaged"), "{}", ran.stderr);
+    let mut seen = centre.enrich(&db, "azul");
+    seen.sort();
+    assert_eq!(seen, ["first", "well"]);
+    become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+#[test]
+fn with_its_session_a_picture_goes_too() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}on_delete = \"delete\"")));
+    let centre = Centre::of(&postgres);
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    ingest(&daemon, "s", &[("2", "cup", 0.5)], &at(0, 2), Some(&jpeg(2))).is(200);
+    let db = tables(&postgres);
+    until("both to be sent", Duration::from_secs(20), || {
+        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
+    });
+    assert!(centre.receive().stderr.contains("2 pictures written"));
+    let file = centre.file(&central_url(&db, "1"));
+    assert!(file.is_file());
+    let home = daemon.stop();
+    home.import(&[json!({"session_deleted": {"session_id": "s"}})]);
+    let daemon = Daemon::on(home);
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    assert!(centre.receive().stderr.contains("2 deleted"));
+    assert!(!file.exists());
+    assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_and_nothing_is_lost() {
+    let postgres = Postgres::start(&[]);
+    let centre = Centre::of(&postgres);
+    let ran = centre.home.run(&["receive-frames", "--once", "/nowhere"], b"");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("/nowhere is no folder"), "{}", ran.stderr);
+}
