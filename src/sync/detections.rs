@@ -18,7 +18,7 @@ use super::trouble::Trouble;
 ///
 /// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17). A row that says "looked at" and
 /// has no attributes is one whose picture is not there yet; so is one that gets the name of such a picture, and then its
-/// attributes, if it has any, are of the one before. The best confidence only rises: a gateway that was restored from an
+/// attributes, if it has any, are of the one before, and under a guard without an end. The best confidence only rises: a gateway that was restored from an
 /// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
 const UPSERT: &str = "
 WITH input AS (
@@ -28,7 +28,8 @@ WITH input AS (
     AS i(session_id, track_id, cls, conf, bbox, url_frame, first_ts, last_ts, capture_ts, ingest_ts, created_at, updated_at,
          attributes, enriched, undelivered)
 ), before AS MATERIALIZED (
-    SELECT d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
+    SELECT d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched, EXISTS (SELECT FROM session_store.guards g
+        WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity') AS waits
     -- One by one: a join would read the whole table as soon as that looks cheaper for the moment.
     FROM input i CROSS JOIN LATERAL (
         SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
@@ -55,7 +56,8 @@ WITH input AS (
         enriched = CASE
             WHEN excluded.enriched AND excluded.attributes IS NULL AND excluded.conf >= d.conf
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN TRUE
-            WHEN NOT excluded.enriched AND d.enriched AND d.attributes IS NULL THEN FALSE
+            WHEN NOT excluded.enriched AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
+                WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity')) THEN FALSE
             WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
             WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN TRUE
@@ -63,7 +65,8 @@ WITH input AS (
     WHERE (excluded.conf >= d.conf AND (d.cls, d.conf, d.bbox, d.url_frame, d.capture_ts, d.ingest_ts) IS DISTINCT FROM
             (excluded.cls, excluded.conf, excluded.bbox, excluded.url_frame, excluded.capture_ts, excluded.ingest_ts))
         OR excluded.first_ts < d.first_ts OR excluded.last_ts > d.last_ts OR excluded.created_at < d.created_at
-        OR (NOT excluded.enriched AND d.enriched AND d.attributes IS NULL)
+        OR (NOT excluded.enriched AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
+                WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity')))
         OR (d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL)
     RETURNING d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
 ), outcome AS (
@@ -71,8 +74,8 @@ WITH input AS (
         b.url_frame AS old_url, w.url_frame AS new_url,
         CASE WHEN w.session_id IS NULL THEN b.attributes ELSE w.attributes END AS attributes,
         CASE WHEN w.session_id IS NULL THEN b.enriched ELSE w.enriched END AS enriched,
-        w.session_id IS NOT NULL AND b.url_frame IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
-        b.enriched AND b.attributes IS NULL AS was_undelivered
+        w.session_id IS NOT NULL AND b.session_id IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
+        b.enriched AND b.attributes IS NULL AS was_undelivered, coalesce(b.waits, FALSE) AS waits
     FROM input i LEFT JOIN before b USING (session_id, track_id) LEFT JOIN written w USING (session_id, track_id)
 ), diverging AS (
     INSERT INTO session_store.diverged (gateway_id, session_id, track_id)
@@ -85,19 +88,20 @@ WITH input AS (
     -- Without an end where the picture is not there yet. One that nobody can have looked at needs none.
     INSERT INTO session_store.guards (gateway_id, session_id, track_id, until)
     SELECT $1, session_id, track_id, CASE WHEN undelivered THEN 'infinity' ELSE now() + make_interval(secs => $18) END
-    FROM outcome o
-    WHERE is_replaced AND $19 AND (undelivered OR ($17 AND $18 > 0))
-        AND (NOT was_undelivered OR EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1
-             AND g.session_id = o.session_id AND g.track_id = o.track_id))
+    FROM outcome
+    WHERE $19 AND (
+        (waits AND NOT undelivered AND NOT mine_enriched)
+        OR (is_replaced AND (waits OR NOT was_undelivered)
+            AND (undelivered OR ($17 AND $18 > 0 AND NOT ($20 AND mine_enriched)))))
     ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
 ), unguarding AS (
-    -- The gateway's own enricher has looked at it.
+    -- The gateway's own enricher has looked at it, and it is not sent.
     DELETE FROM session_store.guards g USING outcome o
-    WHERE g.gateway_id = $1 AND g.session_id = o.session_id AND g.track_id = o.track_id AND g.until = 'infinity'
-        AND mine_enriched AND NOT is_replaced
+    WHERE g.gateway_id = $1 AND g.session_id = o.session_id AND g.track_id = o.track_id
+        AND mine_enriched AND ((waits AND NOT is_replaced) OR ($20 AND is_replaced))
 ), beating AS (
     INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
-    SELECT $1, old_url FROM outcome WHERE is_replaced AND $19
+    SELECT $1, old_url FROM outcome WHERE is_replaced AND old_url IS NOT NULL AND $19
     ON CONFLICT DO NOTHING
 )
 SELECT count(*) FROM written";
@@ -253,7 +257,7 @@ impl Statements {
             let guard = how.guard.as_secs_f64();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&gateway];
             values.extend(columns);
-            values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.sees]);
+            values.extend([&how.re_enrich as &(dyn ToSql + Sync), &guard, &how.sees, &how.asks]);
             count += tx.query_one(&self.upsert, &values).await?.get::<_, i64>(0).unsigned_abs();
         }
         if how.asks {

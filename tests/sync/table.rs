@@ -13,6 +13,7 @@ use crate::postgres::{Db, Postgres};
 use crate::proxy::Proxy;
 use crate::support::agent::{detection, ingest, jpeg, jpeg_of, open};
 use crate::support::daemon::{Daemon, Home, Ran, binary};
+use crate::support::http::Request;
 use crate::support::records::at;
 use crate::support::until;
 
@@ -255,6 +256,65 @@ fn with_its_session_a_picture_goes_too() {
     assert!(centre.receive().stderr.contains("2 deleted"));
     assert!(!file.exists());
     assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
+}
+
+/// A picture that was to be sent, while the one before had a colour; then storage became common, and nothing looked at it any more: the
+/// row had a colour, and was under a guard that nobody lifted.
+#[test]
+fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_the_same() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 0")));
+    let centre = Centre::of(&postgres);
+    open(&daemon, "s");
+    for track in ["1", "2"] {
+        ingest(&daemon, "s", &[(track, "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    }
+    let db = tables(&postgres);
+    until("both to be seen", Duration::from_secs(20), || {
+        centre.receive();
+        centre.enrich(&db, "azul");
+        (db.count("detections WHERE attributes IS NOT NULL") == 2).then_some(())
+    });
+    become_equal(&daemon, &db, Duration::from_secs(10));
+    ingest(&daemon, "s", &[("1", "cup", 0.9)], &at(0, 2), Some(&jpeg(2))).is(200);
+    until("it to be wanted", Duration::from_secs(10), || (db.count("session_store.frames") == 1).then_some(()));
+    let home = daemon.stop();
+    let shared = format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 0", centre.folder().display());
+    home.configure(&config(&postgres.url(), &shared));
+    let daemon = Daemon::on(home);
+    until("it to be seen", Duration::from_secs(20), || (centre.enrich(&db, "rojo") == ["1"]).then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    assert_eq!(detection(&daemon, "s", "1")["attributes"]["color"]["name"], "rojo");
+    assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
+}
+
+#[test]
+fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is_not() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 1\nframes_kb_per_hour = 1")));
+    let centre = Centre::of(&postgres);
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("first", "cup", 0.5)], &at(0, 9), Some(&jpeg(1))).is(200);
+    let db = tables(&postgres);
+    until("the first to be sent", Duration::from_secs(20), || {
+        (db.count("session_store.frames WHERE sent = length") == 1).then_some(())
+    });
+    // The link is used up.
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    until("the second to be wanted", Duration::from_secs(20), || (wanted(&db) == 1).then_some(()));
+    let seen = json!({"color": {"name": "verde"}});
+    daemon.send(&Request::new("PATCH", "/sessions/s/detections/1/attributes").json(&seen)).is(200);
+    until("it to be wanted no more", Duration::from_secs(10), || (wanted(&db) == 0).then_some(()));
+    // A better one, and seen at once.
+    ingest(&daemon, "s", &[("1", "cup", 0.9)], &at(0, 2), Some(&jpeg(2))).is(200);
+    daemon.send(&Request::new("PATCH", "/sessions/s/detections/1/attributes").json(&seen)).is(200);
+    until("its row", Duration::from_secs(10), || {
+        (db.one("SELECT conf FROM detections WHERE track_id = '1'") == "0.9").then_some(())
+    });
+    until("no guard", Duration::from_secs(10), || (db.count("session_store.guards") == 0).then_some(()));
+    centre.receive();
+    assert_eq!(centre.enrich(&db, "azul"), ["first"]);
+    become_equal(&daemon, &db, Duration::from_secs(10));
 }
 
 #[test]
