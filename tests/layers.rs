@@ -13,7 +13,7 @@ const RULES: [(&str, &[&str]); 11] = [
     // The feed's entries are shown as they are; the list of origins is the one setting that only HTTP understands.
     ("http", &["service", "domain", "store::Change", "config::CorsOrigins"]),
     ("recordings", &["service", "media::beneath", "media::recordings", "domain", "runtime"]),
-    ("sync", &["service", "domain", "runtime", "store::Change"]),
+    ("sync", &["service", "domain", "runtime", "store::Change", "store::Runs"]),
     ("service", &["store", "media", "runtime", "domain"]),
     ("store", &["runtime", "domain"]),
     ("media", &["runtime", "domain"]),

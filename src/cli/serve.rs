@@ -171,6 +171,9 @@ async fn listen_at_socket(config: &Config) -> Result<Option<Listener>, String> {
 
 /// What runs behind the open port.
 async fn background(service: Service, spool: Spool) {
+    if let Err(error) = service.note_run().await {
+        tracing::warn!(%error, "that this process has the store could not be noted in it");
+    }
     tokio::join!(
         service.watch_frames(),
         service.delete_beaten_frames(),

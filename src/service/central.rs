@@ -11,7 +11,7 @@ use crate::domain::ids::{SessionId, TrackId};
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
 use crate::media::shared;
-use crate::store::{FeedPage, StoreError, Transaction, Urgency};
+use crate::store::{FeedPage, Runs, StoreError, Transaction, Urgency};
 
 use super::{Service, ServiceError};
 
@@ -98,6 +98,18 @@ impl Service {
     pub async fn identity(&self) -> Result<(String, String), ServiceError> {
         let identity = self.store(Urgency::Urgent).await?.identity().clone();
         Ok((identity.uuid, identity.epoch))
+    }
+
+    /// Notes that this process goes on with the store, once it is open; says its name, and of which runs the store knows.
+    pub async fn note_run(&self) -> Result<(String, Runs), ServiceError> {
+        let run = self.store(Urgency::Urgent).await?.run().clone();
+        let name = run.name.clone();
+        let runs = self.read(|snapshot| Ok(snapshot.runs()?)).await?;
+        if runs.vouch_for(&name, run.begun_at) {
+            return Ok((name, runs));
+        }
+        self.write(move |tx| tx.note_run(&run)).await?;
+        Ok((name, self.read(|snapshot| Ok(snapshot.runs()?)).await?))
     }
 
     /// The feed's newest number.

@@ -24,6 +24,7 @@ mod record;
 mod repair;
 mod reserve;
 mod retention;
+mod runs;
 mod schema;
 mod segments;
 mod sessions;
@@ -58,6 +59,7 @@ pub use lock::is_in_use;
 pub use queue::Urgency;
 pub use repair::{Mended, Mender, Picture};
 pub use retention::Weight;
+pub use runs::{Run, Runs};
 pub use schema::Identity;
 pub use shadow::check_pages;
 pub use snapshot::Snapshot;
@@ -115,6 +117,7 @@ struct Inner {
     shared: Arc<Shared>,
     writer: Writer,
     identity: Identity,
+    run: Run,
     path: PathBuf,
 }
 
@@ -200,7 +203,7 @@ impl Store {
             _lock: lock,
         });
         let writer = Writer::start(Arc::clone(&shared), journal)?;
-        Ok(Self { inner: Arc::new(Inner { shared, writer, identity, path: options.path }) })
+        Ok(Self { inner: Arc::new(Inner { shared, writer, identity, run: Run::begin(head), path: options.path }) })
     }
 
     /// The store's clock.
@@ -211,6 +214,11 @@ impl Store {
     /// The store's names for itself.
     pub fn identity(&self) -> &Identity {
         &self.inner.identity
+    }
+
+    /// This process, once somebody notes it by [`Transaction::note_run`].
+    pub fn run(&self) -> &Run {
+        &self.inner.run
     }
 
     /// The database file.

@@ -29,6 +29,9 @@ pub const KEY_FEED_FLOOR: &str = "feed_floor";
 /// Whether the frames folder carries this store's UUID.
 pub const KEY_FRAMES_PAIRED: &str = "frames_paired";
 
+/// See [`super::Runs`].
+pub const KEY_RUNS: &str = "runs";
+
 /// Number of the newest change in the journal that the database durably holds.
 pub const KEY_JOURNAL: &str = "journal_applied";
 

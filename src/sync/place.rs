@@ -2,6 +2,8 @@
 
 use tokio_postgres::{Client, Statement, Transaction};
 
+use crate::store::Runs;
+
 use super::trouble::Trouble;
 
 /// Only from where this gateway believes it to be.
@@ -41,6 +43,10 @@ pub struct Feed<'f> {
     pub uuid: &'f str,
     /// Another one numbers anew.
     pub epoch: &'f str,
+    /// This process.
+    pub run: &'f str,
+    /// Those that went on with the store.
+    pub runs: &'f Runs,
     /// The newest number.
     pub head: u64,
 }
@@ -54,12 +60,12 @@ pub async fn load(
     frames: &str,
     first_classes: &[String],
 ) -> Result<Place, Trouble> {
-    let Feed { uuid, epoch, head } = feed;
+    let Feed { uuid, epoch, run, runs, head } = feed;
     let classes = serde_json::to_string(first_classes).map_err(|error| Trouble::Store(error.to_string()))?;
     let tx = client.transaction().await?;
     let row = tx
         .query_opt(
-            "SELECT epoch, place, frames, first_place, first_classes FROM session_store.gateways WHERE gateway_id = $1 FOR UPDATE",
+            "SELECT epoch, place, frames, first_place, first_classes, run FROM session_store.gateways WHERE gateway_id = $1 FOR UPDATE",
             &[&gateway],
         )
         .await?;
@@ -76,8 +82,11 @@ pub async fn load(
         Some(row) => {
             let (known_epoch, place, known_frames): (&str, i64, &str) = (row.get(0), row.get(1), row.get(2));
             let (first, known_classes): (i64, &str) = (row.get(3), row.get(4));
-            let is_beyond = u64::try_from(place.max(first)).is_ok_and(|place| place > head);
-            let is_other = known_epoch != epoch || is_beyond;
+            let known_run: &str = row.get(5);
+            let reached = u64::try_from(place.max(first)).unwrap_or(0);
+            // The first version noted none.
+            let is_copy = !known_run.is_empty() && !runs.vouch_for(known_run, reached);
+            let is_other = known_epoch != epoch || reached > head || is_copy;
             if is_other {
                 tracing::warn!(
                     gateway,
@@ -114,6 +123,7 @@ pub async fn load(
             }
         }
     }
+    tx.execute("UPDATE session_store.gateways SET run = $2 WHERE gateway_id = $1 AND run <> $2", &[&gateway, &run]).await?;
     tx.commit().await?;
     Ok(Place { gateway: gateway.to_owned(), committed })
 }

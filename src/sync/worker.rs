@@ -146,12 +146,13 @@ impl Worker {
     /// Works over one connection until something fails; returns without trouble where the link must rest.
     async fn connected(&mut self) -> Result<(), Trouble> {
         let (uuid, epoch) = self.service.identity().await?;
+        let (run, runs) = self.service.note_run().await?;
         let gateway = self.settings.gateway_id.clone().unwrap_or_else(|| uuid.clone());
         let mut client = connect(&self.settings.address).await?;
         self.limit.use_bytes(CONNECTING_BYTES);
         schema::prepare(&mut client).await?;
         let head = self.service.feed_head().await?;
-        let feed = place::Feed { uuid: &uuid, epoch: &epoch, head };
+        let feed = place::Feed { uuid: &uuid, epoch: &epoch, run: &run, runs: &runs, head };
         let place = place::load(&mut client, &gateway, feed, self.frames.word(), &self.settings.first_classes).await?;
         let mut committed = u64::try_from(place.committed.all).unwrap_or(0);
         let mut first = u64::try_from(place.committed.first).unwrap_or(0);

@@ -9,6 +9,7 @@ mod compare;
 mod postgres;
 mod proxy;
 
+mod copies;
 mod gateways;
 mod import;
 mod limits;

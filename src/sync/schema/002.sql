@@ -31,7 +31,9 @@ ALTER TABLE session_store.frame_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
 ALTER TABLE session_store.gateways
     -- Classes whose rows go first in a backlog, as JSON, and up to which number of the feed those are here.
     ADD COLUMN first_classes TEXT NOT NULL DEFAULT '[]',
-    ADD COLUMN first_place BIGINT NOT NULL DEFAULT 0;
+    ADD COLUMN first_place BIGINT NOT NULL DEFAULT 0,
+    -- The process that pushed last; a store that does not know it, or only up to a lower number, is an older copy.
+    ADD COLUMN run TEXT NOT NULL DEFAULT '';
 
 -- The lowest version that a program must know to use this schema: gateways are not upgraded all at once.
 ALTER TABLE session_store.migrations ADD COLUMN needs INTEGER NOT NULL DEFAULT 1;
