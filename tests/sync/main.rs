@@ -11,6 +11,7 @@ mod proxy;
 
 mod gateways;
 mod import;
+mod import_live;
 mod limits;
 mod main_path;
 mod tls;
