@@ -219,6 +219,7 @@ impl Carrier {
     /// Asks until there is an answer that will not be another one later.
     fn ask(&mut self, method: &Method, path: &str, content_type: &str, body: &Bytes) -> Result<Answered, String> {
         let (end, mut pause) = (Instant::now() + self.patience, PAUSES.0);
+        let mut is_told = false;
         loop {
             let (reason, wait) = match self.daemon.send(method.clone(), path, content_type, body.clone()) {
                 Err(reason) => (format!("gives no answer: {reason}"), pause),
@@ -231,6 +232,10 @@ impl Carrier {
             if Instant::now() + wait >= end {
                 let base = self.daemon.base();
                 return Err(format!("The daemon at {base} {reason}. Run this again later: it goes on where it was."));
+            }
+            if pause == PAUSES.1 && !is_told {
+                is_told = true;
+                eprintln!("the daemon {reason}; it is asked for a minute");
             }
             std::thread::sleep(wait);
             pause = PAUSES.1.min(pause * 2);
