@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::detection::Detection;
 use crate::domain::frame::Jpeg;
 use crate::domain::ids::{FileName, SessionId};
+use crate::domain::session::MAX_CLASSES;
 use crate::media::frames::FramesFolder;
 use crate::media::layout;
 use crate::store::{FrameFile, Snapshot, StoreError, Urgency};
@@ -150,17 +151,20 @@ impl Service {
     }
 }
 
-/// Parses lines, of which only sessions and detections are taken while others may write.
+/// Parses lines, of which a running store takes sessions and detections alone, and such as cost its writer little.
 fn sift(body: &[u8]) -> Piece {
     let mut piece = Piece::sift(lines(body));
     let Piece { batch, refused } = &mut piece;
     batch.retain(|(number, entry)| {
-        let is_taken = matches!(entry, Entry::Session(_) | Entry::Detection(..));
-        if !is_taken {
-            let index = usize::try_from(*number).unwrap_or(usize::MAX);
-            refused.push(Refused { index, reason: "a running store takes in sessions and detections alone".to_owned() });
-        }
-        is_taken
+        let reason = match entry {
+            Entry::Session(session) if session.configured_classes.len().max(session.detected_classes.len()) > MAX_CLASSES => {
+                format!("a session must have at most {MAX_CLASSES} classes")
+            }
+            Entry::Session(_) | Entry::Detection(..) => return true,
+            _ => "a running store takes in sessions and detections alone".to_owned(),
+        };
+        refused.push(Refused { index: usize::try_from(*number).unwrap_or(usize::MAX), reason });
+        false
     });
     piece
 }

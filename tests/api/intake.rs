@@ -39,6 +39,7 @@ fn good_lines_are_taken_in_and_each_bad_one_is_named_with_its_reason() {
         detection_line("elsewhere", "1", 0.5, "x.jpg"),
         detection_line("s", "1", 1.5, "x.jpg"),
         detection_line("s", "2", 0.5, "x.jpg"),
+        json!({"session": {"session_id": "c", "device_id": "d", "path": "p", "start_ts": START, "detected_classes": vec!["x"; 1001]}}),
     ];
     let answer = piece(&daemon, "", &lines).is(200).json();
     assert_eq!(answer["lines"], 2);
@@ -46,7 +47,7 @@ fn good_lines_are_taken_in_and_each_bad_one_is_named_with_its_reason() {
     let refused: Vec<_> = answer["refused"].as_array().unwrap().iter().map(|one| one["line"].as_u64().unwrap()).collect();
     let mut sorted = refused.clone();
     sorted.sort_unstable();
-    assert_eq!(sorted, [2, 3, 4, 5, 6], "{answer}");
+    assert_eq!(sorted, [2, 3, 4, 5, 6, 8], "{answer}");
     session(&daemon, "mine");
     assert!(detection(&daemon, "s", "2")["url_frame"].is_null(), "its file is not there");
     // The same again changes nothing, and nothing differs.
@@ -113,7 +114,12 @@ fn what_is_no_import_is_refused_and_changes_nothing() {
         (Request::post("/import"), 411, "Content-Length"),
         (lines(&"x".repeat((1 << 20) + 1)), 413, "1048576"),
         (lines(&"{}\n".repeat(501)), 400, "500 lines"),
-        (Request::post("/import?only=nothing").body("{}"), 400, "frames or compare"),
+        (Request::post("/import").body("{}"), 415, "x-ndjson"),
+        (
+            Request::post("/import?only=nothing").header("Content-Type", "application/x-ndjson").body("{}"),
+            400,
+            "frames or compare",
+        ),
         (put("/import/frames/s/a.jpg", "no picture"), 400, "JPEG"),
         (put("/import/frames/s/a.jpg", &jpeg(1)[..1000]), 400, "truncated"),
         (put("/import/frames/s/a%2Fb.jpg", jpeg(1)), 400, "file"),
