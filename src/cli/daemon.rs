@@ -29,7 +29,12 @@ pub fn secret(config: &Config) -> Option<Secret> {
     server.read_token.as_ref().or(server.api_token.as_ref()).and_then(|token| Secret::bearer(token))
 }
 
-/// Where to ask: what was given by `--from`, or the configured address where a daemon has the store.
+/// What to show a daemon that is to change something.
+pub fn full_secret(config: &Config) -> Option<Secret> {
+    config.server.api_token.as_ref().and_then(|token| Secret::bearer(token))
+}
+
+/// Where to ask: what was given by `--from` or `--to`, or the configured address where a daemon has the store.
 pub fn to_ask(from: Option<&String>, config: &Config) -> Option<String> {
     let from = from.map(|url| url.trim_end_matches('/').to_owned());
     from.or_else(|| store::is_in_use(&config.database.path).then(|| address(config)))

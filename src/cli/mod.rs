@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod backup;
+mod carrier;
 mod check_config;
 mod daemon;
 mod export;
@@ -79,11 +80,11 @@ enum Command {
     /// session is not reopened. A frame whose file is not there becomes null and is counted. A bad line stops
     /// the import and is named by its number; lines are stored in batches, and nothing of that batch is.
     Import(import::Arguments),
-    /// Take in an earlier service's whole catalogue from its Postgres. The daemon must be stopped.
+    /// Take in an earlier service's whole catalogue from its Postgres, also while the daemon runs.
     ///
     /// It merges as `import` does, may be interrupted and run again, and goes on where it was. A row that breaks a rule is listed
-    /// with its reason and skipped. With --frames, the frame files that the rows name are copied into the frames folder. Exit
-    /// status: 0 all is stored (and, with --verify, equal), 1 something was left out or differs.
+    /// with its reason and skipped. With --frames, the frame files that the rows name come along. Where a daemon has the store, it
+    /// is asked to take everything in, and agents go on meanwhile; it needs the api_token where one is set. Exit status: 0 all is stored (and, with --verify, equal), 1 something was left out or differs.
     ImportPostgres(import_postgres::Arguments),
     /// Look after the sync with the central Postgres.
     ///

@@ -235,7 +235,7 @@ pub async fn read_json(
     api: &Api,
     headers: &HeaderMap,
     note: &FaultNote,
-    mut body: impl Stream<Item = Result<impl Buf, warp::Error>> + Unpin,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>> + Unpin,
 ) -> Result<serde_json::Map<String, serde_json::Value>, ApiError> {
     let length = declared_length(headers)?;
     if let Some(media_type) = media_type(headers)
@@ -257,11 +257,26 @@ pub async fn read_json(
             Some(permit.map_err(|_| ApiError::internal("the body memory is closed"))?)
         }
     };
-    let mut bytes = Vec::with_capacity(length.unwrap_or(0));
+    let bytes = read_all(body, MAX_JSON_BYTES, length, note).await?;
+    match serde_json::from_slice(&bytes) {
+        Ok(serde_json::Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::bad("Invalid JSON: the body must be an object")),
+        Err(error) => Err(ApiError::bad(format!("Invalid JSON in the body: {error}"))),
+    }
+}
+
+/// Reads a body of at most `max` bytes, which says that it has `length`.
+pub async fn read_all(
+    mut body: impl Stream<Item = Result<impl Buf, warp::Error>> + Unpin,
+    max: usize,
+    length: Option<usize>,
+    note: &FaultNote,
+) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::with_capacity(length.unwrap_or(0).min(max));
     while let Some(piece) = body.next().await {
         let mut piece = piece.map_err(|_| note.explain(ApiError::bad("The body cannot be read")))?;
-        if bytes.len() + piece.remaining() > MAX_JSON_BYTES {
-            return Err(ApiError::too_large("The body", MAX_JSON_BYTES));
+        if bytes.len() + piece.remaining() > max {
+            return Err(ApiError::too_large("The body", max));
         }
         while piece.has_remaining() {
             let chunk = piece.chunk();
@@ -270,11 +285,7 @@ pub async fn read_json(
             piece.advance(length);
         }
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(serde_json::Value::Object(object)) => Ok(object),
-        Ok(_) => Err(ApiError::bad("Invalid JSON: the body must be an object")),
-        Err(error) => Err(ApiError::bad(format!("Invalid JSON in the body: {error}"))),
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

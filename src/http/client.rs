@@ -7,14 +7,15 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Builder;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Runtime;
 
 use crate::domain::hook::Hook;
 
@@ -120,6 +121,73 @@ async fn ask(
             _ => "",
         };
         Err(format!("it answers {status}: {}{advice}", String::from_utf8_lossy(&refusal)))
+    }
+}
+
+/// A daemon that is sent many requests, over one connection as long as that lasts.
+pub struct Caller {
+    runtime: Runtime,
+    base: String,
+    secret: Option<Secret>,
+    connection: Option<SendRequest<Outgoing>>,
+}
+
+/// What it answers.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// When to come again, where it says so.
+    pub again_after: Option<Duration>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Caller {
+    /// One for the daemon at `base`, an `http://` address.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn new(base: String, secret: Option<Secret>) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        Ok(Self { runtime, base, secret, connection: None })
+    }
+
+    /// Its address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends one request for `path`; its body is of `content_type`.
+    ///
+    /// # Errors
+    /// Why there is no answer. The request may have been done all the same.
+    pub fn send(&mut self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Answered, String> {
+        let (uri, host) = parse(&format!("{}{path}", self.base))?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::builder().method(method).uri(path).header(HOST, host).header(CONTENT_TYPE, content_type);
+        let request = with(self.secret.as_ref(), request);
+        let request = request.body(Outgoing::bytes(body, Busy::default())).map_err(said)?;
+        let connection = self.connection.take();
+        self.runtime.block_on(async {
+            let mut sender = match connection {
+                // One that stood idle may have been closed.
+                Some(kept) if !kept.is_closed() => kept,
+                _ => handshake(tokio::time::timeout(ANSWER_WITHIN, connect(&uri)).await.map_err(late)??).await?,
+            };
+            let response =
+                tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await.map_err(late)?.map_err(said)?;
+            let again_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            let mut answered =
+                Answered { status: response.status(), again_after: again_after.map(Duration::from_secs), body: Vec::new() };
+            read(response, |piece| {
+                answered.body.extend_from_slice(piece);
+                Ok(())
+            })
+            .await?;
+            self.connection = Some(sender);
+            Ok(answered)
+        })
     }
 }
 

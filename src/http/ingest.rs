@@ -47,6 +47,11 @@ pub async fn admit(api: &Api, headers: &HeaderMap) -> Result<Admission, ApiError
     if length > max {
         return Err(ApiError::too_large("The request", max));
     }
+    room(api, length).await
+}
+
+/// Room in memory for a body of `length` bytes whose client tries again.
+pub async fn room(api: &Api, length: usize) -> Result<Admission, ApiError> {
     let (memory, all) = api.ingest_memory();
     let kib = u32::try_from(length.div_ceil(1024).clamp(1, all)).unwrap_or(u32::MAX);
     let room = tokio::time::timeout(MEMORY_WITHIN, memory.acquire_many_owned(kib)).await;

@@ -18,6 +18,7 @@ mod health;
 mod holds;
 mod hooks;
 pub mod ingest;
+mod intake;
 mod listener;
 mod probe;
 pub mod query;
@@ -43,6 +44,7 @@ use crate::config::CorsOrigins;
 use crate::service::Service;
 
 pub use changes::FEED_NEXT;
+pub use intake::{FRAME_TYPE, LINES_TYPE, MAX_LINES_BYTES};
 pub use listener::Listener;
 pub use probe::Probe;
 pub use server::Server;

@@ -14,14 +14,15 @@ use super::body::{FaultNote, read_json};
 use super::error::ApiError;
 use super::reply::{Carrier, Reply};
 use super::{
-    Api, backup, changes, enrichment, frames, health, holds, hooks, ingest, recordings, retention, sessions, tracks, verify,
+    Api, backup, changes, enrichment, frames, health, holds, hooks, ingest, intake, recordings, retention, sessions, tracks,
+    verify,
 };
 
 /// A JSON object that came as a body.
 pub type Json = serde_json::Map<String, serde_json::Value>;
 
 /// An address: its path, where `:` marks a value, and the methods it takes (HEAD comes with GET).
-struct Address(&'static str, &'static str);
+pub(super) struct Address(&'static str, &'static str);
 
 const SESSIONS: Address = Address("/sessions", "GET");
 const SESSIONS_RANGE: Address = Address("/sessions/range", "GET");
@@ -42,6 +43,8 @@ const RELEASE: Address = Address("/sessions/:id/hold", "DELETE");
 const HOLDS: Address = Address("/holds", "GET");
 const RETENTION_PLAN: Address = Address("/retention/plan", "GET");
 const PENDING: Address = Address("/enrichment/pending", "GET");
+pub(super) const IMPORT: Address = Address("/import", "POST");
+pub(super) const IMPORT_FRAME: Address = Address("/import/frames/:id/:file", "PUT");
 const INGEST: Address = Address("/ingest", "POST");
 const DETECTIONS: Address = Address("/ingest/detections/:id", "GET");
 const FRAME: Address = Address("/frames/:id/:file", "GET");
@@ -55,7 +58,7 @@ const VERIFY: Address = Address("/verify", "GET");
 const HEALTH: Address = Address("/health", "GET");
 
 /// The first that fits a path is the one that is meant.
-const ADDRESSES: [&Address; 30] = [
+const ADDRESSES: [&Address; 32] = [
     &SESSIONS,
     &SESSIONS_RANGE,
     &SESSIONS_OPEN,
@@ -75,6 +78,8 @@ const ADDRESSES: [&Address; 30] = [
     &HOLDS,
     &RETENTION_PLAN,
     &PENDING,
+    &IMPORT,
+    &IMPORT_FRAME,
     &INGEST,
     &DETECTIONS,
     &FRAME,
@@ -152,18 +157,18 @@ struct Refused(ApiError);
 impl warp::reject::Reject for Refused {}
 
 /// The values of `address`, where path and method are its.
-fn at(address: &'static Address) -> impl Filter<Extract = (Vec<String>,), Error = Rejection> + Clone {
+pub(super) fn at(address: &'static Address) -> impl Filter<Extract = (Vec<String>,), Error = Rejection> + Clone {
     warp::path::full().and(warp::method()).and_then(move |path: FullPath, method: Method| {
         let values = (method.as_str() == address.1).then(|| address.values(path.as_str())).flatten();
         async move { values.ok_or_else(warp::reject::not_found) }
     })
 }
 
-fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
+pub(super) fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone {
     warp::query::raw().or_else(|_| async { Ok::<_, Infallible>((String::new(),)) })
 }
 
-fn note() -> impl Filter<Extract = (FaultNote,), Error = Infallible> + Clone {
+pub(super) fn note() -> impl Filter<Extract = (FaultNote,), Error = Infallible> + Clone {
     warp::ext::optional::<FaultNote>().map(Option::unwrap_or_default)
 }
 
@@ -269,6 +274,8 @@ pub fn routes(api: &Arc<Api>) -> BoxedFilter<(Carrier,)> {
         .unify()
         .boxed();
     ingest_route(api)
+        .or(intake::routes(api))
+        .unify()
         .or(sessions)
         .unify()
         .or(tracks)

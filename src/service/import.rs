@@ -79,10 +79,8 @@ pub fn import(
         for batch in received {
             let (mut batch, bytes) = batch.map_err(|reason| ImportError { reason, stored })?;
             batch.splice(0..0, early);
-            let frames = frames.clone();
-            let (done, still_early) = store
-                .write_blocking(move |tx| apply(tx, &frames, &batch))
-                .map_err(|error| ImportError { reason: error.to_string(), stored })?;
+            let (done, still_early) =
+                take(store, frames, batch).map_err(|error| ImportError { reason: error.to_string(), stored })?;
             early = still_early;
             stored.add(done);
             if early.len() > MAX_EARLY {
@@ -152,15 +150,61 @@ fn read_batches(mut input: impl BufRead, batches: &mpsc::SyncSender<Result<(Batc
 /// # Errors
 /// When the store cannot; nothing is stored then.
 pub(super) fn take_batch(store: &Store, frames: &FramesFolder, batch: Batch) -> Result<(Imported, Vec<u64>), WriteError> {
-    let frames = frames.clone();
-    let (done, early) = store.write_blocking(move |tx| apply(tx, &frames, &batch))?;
-    Ok((done, early.into_iter().map(|(number, _)| number).collect()))
+    let (done, early) = take(store, frames, batch)?;
+    Ok((done, numbers(&early)))
+}
+
+/// The numbers of a batch's lines.
+pub(super) fn numbers(batch: &Batch) -> Vec<u64> {
+    batch.iter().map(|(number, _)| *number).collect()
+}
+
+fn take(store: &Store, frames: &FramesFolder, batch: Batch) -> Result<(Imported, Batch), WriteError> {
+    let files = Files::Folder(frames.clone());
+    store.write_blocking(move |tx| {
+        tx.do_without_journal();
+        apply(tx, &files, &batch)
+    })
+}
+
+/// How a batch learns whether the files that its detections name are there.
+pub(super) enum Files {
+    /// By looking: nobody else deletes any.
+    Folder(FramesFolder),
+    /// As they were seen before, by the numbers of their lines: the writer of a running daemon waits for no folder.
+    Seen(HashMap<u64, Seen>),
+}
+
+/// A file that is there and waits for no deletion.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// Its length.
+    pub bytes: u64,
+    /// Whether a row named it. Once none does any more, it may be gone.
+    pub was_shown: bool,
+}
+
+impl Files {
+    /// The length of the `file` that the line `number` names, where it is there and stays.
+    fn length(
+        &self,
+        tx: &Transaction<'_>,
+        (at, id): (SessionKey, &SessionId),
+        (number, file): (u64, &str),
+    ) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Folder(frames) => Ok(is_file_name(file).then(|| frames.length(id, file).ok()).flatten()),
+            Self::Seen(seen) => match seen.get(&number) {
+                Some(seen) if seen.was_shown && !tx.is_frame_shown(at, file)? => Ok(None),
+                seen => Ok(seen.map(|seen| seen.bytes)),
+            },
+        }
+    }
 }
 
 /// Applies a batch. Also returns the detections whose session has not come yet.
-fn apply(tx: &mut Transaction<'_>, frames: &FramesFolder, batch: &Batch) -> Result<(Imported, Batch), StoreError> {
-    tx.do_without_journal();
-    let mut work = Work { tx, frames, known: HashMap::new(), early: BTreeMap::new(), done: Imported::default() };
+pub(super) fn apply(tx: &mut Transaction<'_>, files: &Files, batch: &Batch) -> Result<(Imported, Batch), StoreError> {
+    let mut work = Work { tx, files, known: HashMap::new(), early: BTreeMap::new(), done: Imported::default() };
     for line in batch {
         work.apply(line)?;
     }
@@ -172,7 +216,7 @@ fn apply(tx: &mut Transaction<'_>, frames: &FramesFolder, batch: &Batch) -> Resu
 /// A batch on its way into a transaction.
 struct Work<'w, 't> {
     tx: &'w mut Transaction<'t>,
-    frames: &'w FramesFolder,
+    files: &'w Files,
     /// Detections of one session often stand together.
     known: HashMap<&'w SessionId, SessionKey>,
     early: BTreeMap<&'w SessionId, Vec<&'w (u64, Entry)>>,
@@ -209,7 +253,7 @@ impl<'w> Work<'w, '_> {
                     self.early.entry(id).or_default().push(line);
                     return Ok(());
                 };
-                let (changed, missing) = apply_detection(self.tx, self.frames, at, id, detection, *of)?;
+                let (changed, missing) = apply_detection(self.tx, self.files, (at, id), line.0, detection, *of)?;
                 self.done.frames_missing += u64::from(missing);
                 self.done.detections += u64::from(changed);
                 changed
@@ -248,9 +292,9 @@ fn apply_session(tx: &mut Transaction<'_>, session: &Session) -> Result<bool, St
 /// Says whether anything changed, and whether a frame's file is missing.
 fn apply_detection(
     tx: &mut Transaction<'_>,
-    frames: &FramesFolder,
-    at: SessionKey,
-    id: &SessionId,
+    files: &Files,
+    (at, id): (SessionKey, &SessionId),
+    number: u64,
     detection: &Detection,
     of: Option<FrameFile>,
 ) -> Result<(bool, bool), StoreError> {
@@ -260,7 +304,7 @@ fn apply_detection(
     let mut found = None;
     let mut missing = false;
     if let Some(file) = file.filter(|file: &&str| !is_shown(file)) {
-        found = is_file_name(file).then(|| frames.length(id, file).ok()).flatten();
+        found = files.length(tx, (at, id), (number, file))?;
         missing = found.is_none();
     }
     let mut detection = detection.clone();
@@ -283,6 +327,6 @@ fn apply_detection(
     Ok((true, missing))
 }
 
-fn is_file_name(file: &str) -> bool {
+pub(super) fn is_file_name(file: &str) -> bool {
     crate::domain::ids::FileName::new("url_frame", file).is_ok()
 }

@@ -107,7 +107,7 @@ fn plan(
     let written = match (frames, picture) {
         (Some(frames), Some(jpeg)) if merge.counts.frame_saved => {
             let bytes = jpeg.bytes();
-            if disk::volume(frames.root()).is_ok_and(|volume| volume.free < bytes.len() as u64 + KEEP_FREE_BYTES) {
+            if !has_room(frames, bytes.len()) {
                 return Err(ServiceError::Full);
             }
             let name = layout::frame_name(frame.capture, Uuid::new_v4().as_u64_pair().1);
@@ -127,6 +127,11 @@ fn plan(
     };
     // What is left of the picture need not be kept in memory while the writer is busy.
     Ok(Plan::Commit(Frame { jpeg: None, ..frame }, written))
+}
+
+/// Whether a frame of so many bytes may be written.
+pub(super) fn has_room(frames: &FramesFolder, bytes: usize) -> bool {
+    disk::volume(frames.root()).map_or(true, |volume| volume.free >= bytes as u64 + KEEP_FREE_BYTES)
 }
 
 fn apply(

@@ -1,19 +1,22 @@
 //! Taking in an earlier service's rows: each that breaks a rule is told and skipped, its frame is fetched before it is named,
 //! and both sides can be compared.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::value::RawValue;
 
 use crate::domain::detection::Detection;
 use crate::domain::frame::Jpeg;
 use crate::domain::ids::{FileName, SessionId};
 use crate::domain::session::Session;
 use crate::media::frames::FramesFolder;
-use crate::store::Store;
+use crate::store::{Snapshot, Store, StoreError};
 
 use super::central::is_same_json;
-use super::import::{self, Imported};
+use super::import::{self, Batch, Imported};
 use super::line::Entry;
 use super::verify::check_pairing;
 
@@ -54,6 +57,34 @@ pub fn prepare_frames(store: &Store, frames: &FramesFolder) -> Result<(), String
     paired.map_err(|error| unusable(&error))
 }
 
+/// Lines of which those that break a rule are set apart.
+pub(super) struct Piece {
+    /// The others, by their places.
+    pub batch: Batch,
+    /// What was left out.
+    pub refused: Vec<Refused>,
+}
+
+impl Piece {
+    /// Parses `lines`.
+    pub fn sift<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> Self {
+        let mut piece = Self { batch: Batch::new(), refused: Vec::new() };
+        for (index, text) in lines.into_iter().enumerate() {
+            match Entry::parse(text) {
+                Ok(entry) => piece.batch.push((index as u64, entry)),
+                Err(invalid) => piece.refused.push(Refused { index, reason: invalid.to_string() }),
+            }
+        }
+        piece
+    }
+}
+
+/// The detections whose session is not there, as what was left out.
+pub(super) fn without_session(early: Vec<u64>) -> impl Iterator<Item = Refused> {
+    let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    early.into_iter().map(move |number| Refused { index: index(number), reason: "its session is not there".to_owned() })
+}
+
 /// Takes in the `lines` that break no rule, all in one commit. `from` is the folder below which the rows name their frames.
 ///
 /// # Errors
@@ -62,86 +93,126 @@ pub fn take_in(
     store: &Store,
     frames: &FramesFolder,
     from: Option<&Path>,
-    lines: &[(String, Option<String>)],
+    lines: &[(&str, Option<&str>)],
 ) -> Result<(Imported, Vec<Refused>), String> {
-    let mut refused = Vec::new();
-    let mut batch = Vec::new();
-    for (index, (text, url)) in lines.iter().enumerate() {
-        let mut entry = match Entry::parse(text.as_bytes()) {
-            Ok(entry) => entry,
-            Err(invalid) => {
-                refused.push(Refused { index, reason: invalid.to_string() });
-                continue;
-            }
-        };
-        if let Entry::Detection(session, detection, _) = &mut entry {
-            let fetched = from.zip(url.as_ref()).map(|(from, url)| fetch(frames, from, session, url));
-            match (fetched, &mut detection.picture) {
-                (Some(Ok(file)), Some(picture)) => picture.file = file,
-                // The row is kept without it, as the import does.
-                (Some(Err(reason)), _) => refused.push(Refused { index, reason: format!("its frame is left out: {reason}") }),
-                _ => {}
-            }
+    let Piece { mut batch, mut refused } = Piece::sift(lines.iter().map(|(text, _)| text.as_bytes()));
+    for (number, entry) in &mut batch {
+        let Entry::Detection(session, detection, _) = entry else { continue };
+        let index = usize::try_from(*number).unwrap_or(usize::MAX);
+        let url = lines.get(index).and_then(|(_, url)| *url);
+        let fetched = from.zip(url).map(|(from, url)| fetch(frames, from, session, url));
+        match (fetched, &mut detection.picture) {
+            (Some(Ok(file)), Some(picture)) => picture.file = file,
+            (Some(Err(reason)), _) => refused.push(frame_left_out(index, &reason)),
+            _ => {}
         }
-        batch.push((index as u64, entry));
     }
-    let frames = frames.clone();
-    let (done, early) = import::take_batch(store, &frames, batch).map_err(|error| error.to_string())?;
-    let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    refused
-        .extend(early.into_iter().map(|number| Refused { index: index(number), reason: "its session is not there".to_owned() }));
+    let (done, early) = import::take_batch(store, frames, batch).map_err(|error| error.to_string())?;
+    refused.extend(without_session(early));
     Ok((done, refused))
+}
+
+/// A row that is kept without its frame, as the import does.
+pub fn frame_left_out(index: usize, reason: &str) -> Refused {
+    Refused { index, reason: format!("its frame is left out: {reason}") }
+}
+
+/// An earlier service's frame.
+pub struct OldFrame {
+    file: File,
+    path: PathBuf,
+    below: String,
+    /// What it is called here.
+    pub name: FileName,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl OldFrame {
+    /// Finds the frame that `url` names below `from`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub fn find(from: &Path, url: &str) -> Result<Self, String> {
+        let below = url.strip_prefix("/frames/").unwrap_or(url).trim_start_matches('/');
+        let path = Path::new(below);
+        if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(format!("{url} leads out of the folder"));
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| format!("{url} names no file"))?;
+        let name = FileName::new("url_frame", name).map_err(|invalid| invalid.to_string())?;
+        let path = from.join(path);
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (bytes, file) = opened.map_err(|error| unreadable(&path, &error))?;
+        Ok(Self { file, below: below.to_owned(), path, name, bytes })
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Why it cannot be had, also where it is no whole JPEG.
+    pub fn read(self) -> Result<Jpeg, String> {
+        let mut bytes = Vec::new();
+        self.file.take(MAX_FRAME_BYTES).read_to_end(&mut bytes).map_err(|error| unreadable(&self.path, &error))?;
+        Jpeg::new(&self.below, bytes.into()).map_err(|invalid| invalid.to_string())
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be read: {error}", path.display())
 }
 
 /// Copies the frame that `url` names below `from` to its place, unless it is there; says what it is called.
 fn fetch(frames: &FramesFolder, from: &Path, session: &SessionId, url: &str) -> Result<String, String> {
-    let below = url.strip_prefix("/frames/").unwrap_or(url).trim_start_matches('/');
-    let path = Path::new(below);
-    if path.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(format!("{url} leads out of the folder"));
+    let old = OldFrame::find(from, url)?;
+    let name = old.name.as_str().to_owned();
+    if frames.length(session, &name).is_ok_and(|there| there == old.bytes) {
+        return Ok(name);
     }
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| format!("{url} names no file"))?;
-    let name = FileName::new("url_frame", name).map_err(|invalid| invalid.to_string())?;
-    let source = from.join(path);
-    let unreadable = |error: &dyn std::fmt::Display| format!("{} cannot be read: {error}", source.display());
-    let file = File::open(&source).map_err(|error| unreadable(&error))?;
-    let length = file.metadata().map_err(|error| unreadable(&error))?.len();
-    if frames.length(session, name.as_str()).is_ok_and(|there| there == length) {
-        return Ok(name.as_str().to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FRAME_BYTES).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    let jpeg = Jpeg::new(below, bytes.into()).map_err(|invalid| invalid.to_string())?;
-    let written = frames.write(session, name.as_str().to_owned(), jpeg.bytes());
+    let written = frames.write(session, name.clone(), old.read()?.bytes());
     let mut written = written.map_err(|error| format!("{name} cannot be written: {error}"))?;
     written.may_be_named();
-    Ok(name.as_str().to_owned())
+    Ok(name)
+}
+
+/// A detection's line, with its frame called `file` and so long; its numbers stay as they are written.
+pub fn with_frame(text: &str, session: &str, file: &str, bytes: u64) -> Option<String> {
+    let line: BTreeMap<&str, BTreeMap<&str, &RawValue>> = serde_json::from_str(text).ok()?;
+    let raw = |value: serde_json::Value| serde_json::value::to_raw_value(&value).ok();
+    let url = raw(format!("/frames/{session}/{file}").into())?;
+    let extra = raw(serde_json::json!({ "frame_bytes": bytes }))?;
+    let mut detection = line.get("detection")?.clone();
+    detection.insert("url_frame", &url);
+    detection.insert("extra", &extra);
+    serde_json::to_string(&BTreeMap::from([("detection", detection)])).ok()
 }
 
 /// What differs between `lines` and the store, a sentence each; `updated_at` is left out.
-///
-/// # Errors
-/// A sentence, where the store cannot be read.
-pub fn compare(store: &Store, lines: &[(String, Option<String>)], with_frames: bool) -> Result<Vec<String>, String> {
-    let unreadable = |error: crate::store::StoreError| format!("The store cannot be read: {error}.");
-    let snapshot = store.read().map_err(unreadable)?;
+pub fn compare<'l>(
+    snapshot: &Snapshot,
+    lines: impl IntoIterator<Item = &'l [u8]>,
+    with_frames: bool,
+) -> Result<Vec<String>, StoreError> {
     let mut differences = Vec::new();
-    for (text, url) in lines {
-        match Entry::parse(text.as_bytes()) {
-            Ok(Entry::Session(theirs)) => match snapshot.session(&theirs.id).map_err(unreadable)? {
+    for text in lines {
+        match Entry::parse(text) {
+            Ok(Entry::Session(theirs)) => match snapshot.session(&theirs.id)? {
                 None => differences.push(format!("session {} is not in the store", theirs.id)),
                 Some((_, ours)) => differences.extend(unlike_session(&ours, &theirs)),
             },
             Ok(Entry::Detection(id, theirs, _)) => {
-                let at = snapshot.session(&id).map_err(unreadable)?.map(|(at, _)| at);
-                let ours = at.map(|at| snapshot.detection(at, &theirs.track)).transpose().map_err(unreadable)?.flatten();
+                let at = snapshot.session(&id)?.map(|(at, _)| at);
+                let ours = at.map(|at| snapshot.detection(at, &theirs.track)).transpose()?.flatten();
                 match ours {
                     None => differences.push(format!("detection {} of session {id} is not in the store", theirs.track.as_str())),
-                    Some(ours) => differences.extend(unlike_detection(&id, &ours, &theirs, url.is_some() && with_frames)),
+                    Some(ours) => {
+                        let is_pictured = with_frames && theirs.picture.is_some();
+                        differences.extend(unlike_detection(&id, &ours, &theirs, is_pictured));
+                    }
                 }
             }
             Ok(_) => {}
-            Err(invalid) => differences.push(format!("a row breaks a rule ({invalid}): {text}")),
+            Err(invalid) => differences.push(format!("a row breaks a rule ({invalid}): {}", String::from_utf8_lossy(text))),
         }
     }
     Ok(differences)

@@ -14,6 +14,7 @@ pub mod holds;
 pub mod hooks;
 pub mod import;
 pub mod ingest;
+pub mod intake;
 pub mod ledger;
 mod line;
 pub mod migrate;
@@ -50,6 +51,7 @@ use crate::runtime::clock::Clock;
 use crate::store::{FeedError, Snapshot, Store, StoreError, Transaction, Urgency, WriteError, guarded};
 
 use activity::Activity;
+use intake::Turn;
 use ledger::RecordingsState;
 use pairing::PairingState;
 
@@ -113,6 +115,7 @@ struct Inner {
     store: watch::Sender<Option<Store>>,
     pairing: PairingState,
     activity: Activity,
+    intake: Turn,
     recordings: RecordingsState,
     /// Fires when the daemon stops, so that nobody goes on waiting.
     stopping: watch::Sender<bool>,
@@ -218,6 +221,7 @@ impl Service {
                 store: watch::Sender::new(None),
                 pairing: PairingState::default(),
                 activity: Activity::default(),
+                intake: Turn::default(),
                 recordings: RecordingsState::default(),
                 stopping: watch::Sender::new(false),
                 central: watch::Sender::new(None),

@@ -26,6 +26,7 @@ mod import_merge;
 mod ingest;
 mod ingest_merge;
 mod ingest_refused;
+mod intake;
 mod journal;
 mod limits;
 mod logs;

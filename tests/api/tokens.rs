@@ -71,6 +71,8 @@ fn from_beyond_loopback_every_address_needs_the_token() {
         ("HEAD", "/sessions/s"),
         ("POST", "/sessions/open"),
         ("POST", "/ingest"),
+        ("POST", "/import"),
+        ("PUT", "/import/frames/s/a.jpg"),
         ("PATCH", "/sessions/s/detections/1/attributes"),
         ("GET", "/changes"),
         ("GET", "/export"),
@@ -179,7 +181,9 @@ fn the_read_token_is_good_for_get_and_head_alone() {
         }
         is_unauthorized(&beyond(&daemon, Request::get("/sessions/s")));
         let posted = Request::post("/sessions/open").json(&opening("t"));
-        for request in [posted.clone(), Request::new("DELETE", "/sessions/s"), Request::post("/hooks/mediamtx/publish")] {
+        let import = [Request::post("/import").body("{}"), Request::new("PUT", "/import/frames/s/a.jpg").body("x")];
+        let others = [posted.clone(), Request::new("DELETE", "/sessions/s"), Request::post("/hooks/mediamtx/publish")];
+        for request in others.into_iter().chain(import) {
             let answer = beyond(&daemon, bearing(request, READER)).is(403);
             assert!(answer.error().contains("read_token") && answer.error().contains("api_token"), "{}", answer.error());
         }

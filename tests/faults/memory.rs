@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::agent::{START, detections, jpeg_of, meta, open, sighting};
-use crate::support::daemon::Daemon;
-use crate::support::http::Multipart;
+use crate::support::daemon::{Daemon, ndjson};
+use crate::support::http::{Multipart, Request};
 
 const LIMIT: u64 = 64 << 20;
 const CLIENTS: usize = 24;
@@ -49,6 +51,27 @@ impl Drop for Group {
     }
 }
 
+/// Takes in pieces that are as large as may be, one after the other.
+fn import_until(daemon: &Daemon, is_over: impl Fn() -> bool) {
+    let mut connection = daemon.client();
+    let attributes = "x".repeat(1600);
+    for round in 0.. {
+        if is_over() {
+            return;
+        }
+        let mut lines =
+            vec![json!({"session": {"session_id": format!("i{round}"), "device_id": "d", "path": "p", "start_ts": START}})];
+        lines.extend((0..499).map(|track| {
+            json!({"detection": {"session_id": format!("i{round}"), "track_id": track.to_string(), "cls": "cup", "conf": 0.5,
+                "bbox": {"x": 0, "y": 0, "w": 1, "h": 1}, "first_ts": START, "last_ts": START, "capture_ts": START,
+                "attributes": {"text": attributes}, "enriched": true}})
+        }));
+        let request = Request::post("/import").header("Content-Type", "application/x-ndjson").body(ndjson(&lines));
+        let answer = connection.send(&request);
+        assert!(matches!(answer.status, 200 | 429), "{}", answer.text());
+    }
+}
+
 #[test]
 fn it_works_within_64_mb_under_full_load() {
     let group = match Group::make() {
@@ -63,6 +86,7 @@ fn it_works_within_64_mb_under_full_load() {
     let all = &AtomicU64::new(0);
     let is_over = move || Instant::now() > if all.load(Ordering::Relaxed) > 3 * CLIENTS as u64 { end } else { at_last };
     let taken: u64 = thread::scope(|scope| {
+        scope.spawn(|| import_until(&daemon, is_over));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (daemon, large) = (&daemon, &large);

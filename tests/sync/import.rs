@@ -3,13 +3,15 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::compare::{central, gateway};
 use crate::postgres::Postgres;
 use crate::support::agent::jpeg;
 use crate::support::daemon::{Daemon, Home, command};
 
 /// The tables as the earlier service left them.
-fn earlier(sessions: usize) -> Postgres {
+pub fn earlier(sessions: usize) -> Postgres {
     let postgres = Postgres::start(&[]);
     let db = postgres.db();
     db.run("CREATE SCHEMA session_store");
@@ -67,17 +69,18 @@ fn a_whole_catalogue_comes_over_though_killed_on_the_way_and_is_equal_row_by_row
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), "detection 2 of session s7 differs\n"), "{}", ran.stderr);
 }
 
-#[test]
-fn frames_come_along_and_rows_that_break_a_rule_are_told_and_skipped() {
+/// The same of three sessions, with frames below the folder that comes with it, and rows and frames that break rules; and what
+/// is said of these.
+pub fn earlier_with_faults() -> (Postgres, TempDir, [&'static str; 5]) {
     let postgres = earlier(3);
     let db = postgres.db();
-    let home = Home::new("");
-    let old = home.dir().join("old frames");
-    std::fs::create_dir_all(old.join("2025/s1")).unwrap();
-    std::fs::create_dir_all(old.join("s2")).unwrap();
-    std::fs::write(old.join("2025/s1/one.jpg"), jpeg(1)).unwrap();
-    std::fs::write(old.join("s2/two.jpg"), jpeg(2)).unwrap();
-    std::fs::write(old.join("s2/broken.jpg"), &jpeg(2)[..1000]).unwrap();
+    let old = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| old.path().join(name);
+    std::fs::create_dir_all(at("2025/s1")).unwrap();
+    std::fs::create_dir_all(at("s2")).unwrap();
+    std::fs::write(at("2025/s1/one.jpg"), jpeg(1)).unwrap();
+    std::fs::write(at("s2/two.jpg"), jpeg(2)).unwrap();
+    std::fs::write(at("s2/broken.jpg"), &jpeg(2)[..1000]).unwrap();
     for (session, track, url) in [
         ("s1", "1", "/frames/2025/s1/one.jpg"),
         ("s2", "1", "/frames/s2/two.jpg"),
@@ -88,11 +91,18 @@ fn frames_come_along_and_rows_that_break_a_rule_are_told_and_skipped() {
     }
     db.run("INSERT INTO sessions (session_id, device_id, path, start_ts) VALUES ('a/b', 'd', 'p', now()), ('bc', 'd', 'p', '0044-03-15 BC')");
     db.run("UPDATE detections SET last_ts = 'infinity' WHERE session_id = 's3' AND track_id = '3'");
-    let ran = home.run(&["import-postgres", &postgres.url(), "--frames", &old.display().to_string()], b"");
+    let said =
+        ["session a/b: ", "session bc: start_ts", "detection 3 of session s3: last_ts", "s2/broken.jpg", "secret.jpg leads out"];
+    (postgres, old, said)
+}
+
+#[test]
+fn frames_come_along_and_rows_that_break_a_rule_are_told_and_skipped() {
+    let (postgres, old, said) = earlier_with_faults();
+    let home = Home::new("");
+    let ran = home.run(&["import-postgres", &postgres.url(), "--frames", &old.path().display().to_string()], b"");
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    for said in
-        ["session a/b: ", "session bc: start_ts", "detection 3 of session s3: last_ts", "s2/broken.jpg", "secret.jpg leads out"]
-    {
+    for said in said {
         assert!(ran.stderr.contains(said), "{said} in {}", ran.stderr);
     }
     let daemon = Daemon::on(home);

@@ -12,6 +12,7 @@ mod proxy;
 mod copies;
 mod gateways;
 mod import;
+mod import_live;
 mod limits;
 mod main_path;
 mod schema;
