@@ -6,6 +6,7 @@ mod support;
 
 mod chaos;
 mod compare;
+mod enricher;
 mod postgres;
 mod proxy;
 
