@@ -16,7 +16,8 @@ use super::trouble::Trouble;
 /// - which got another picture (attributes that come now may still be of the one before);
 /// - which pictures no row names any more.
 ///
-/// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17). A row that says "looked at" and
+/// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17): also where the gateway had a word on it
+/// already and this database, restored from an older backup, has another one, on the picture before. A row that says "looked at" and
 /// has no attributes is one whose picture is not there yet. The best confidence only rises: a gateway that was restored from an
 /// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
 const UPSERT: &str = "
@@ -55,6 +56,8 @@ WITH input AS (
             WHEN NOT excluded.enriched AND d.enriched AND d.attributes IS NULL THEN FALSE
             WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
+            WHEN excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.attributes <> d.attributes
+                AND regexp_replace(excluded.url_frame, '~[0-9a-f]+', '') <> regexp_replace(d.url_frame, '~[0-9a-f]+', '') THEN FALSE
             WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN TRUE
             ELSE d.enriched END
     WHERE (excluded.conf >= d.conf AND (d.cls, d.conf, d.bbox, d.url_frame, d.capture_ts, d.ingest_ts) IS DISTINCT FROM

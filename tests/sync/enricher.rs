@@ -35,7 +35,7 @@ impl Enricher {
     /// Does some of what is to be done. A server that refuses is no reason to stop.
     pub fn work(&mut self, db: &Db) {
         let found = db.try_rows(
-            "SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at, session_id, track_id LIMIT 20",
+            "SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at, session_id, track_id LIMIT 200",
         );
         let keys: Vec<Key> = found.unwrap_or_default().iter().map(|row| key(row)).collect();
         if keys.is_empty() {

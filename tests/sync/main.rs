@@ -14,4 +14,5 @@ mod gateways;
 mod import;
 mod limits;
 mod main_path;
+mod role;
 mod tls;
