@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::compare::{become_equal, health, until_health};
-use crate::gateways::tables;
+use crate::gateways::{sync, tables};
 use crate::postgres::{Postgres, enrich};
 use crate::support::agent::{END, START, close, detection, ingest, jpeg, open, open_at};
 use crate::support::daemon::{Daemon, Home};
@@ -136,6 +136,28 @@ fn a_word_on_the_first_picture_does_not_count_for_the_second_when_an_older_backu
     let db = postgres.db();
     assert_eq!(enrich(&db, 9, "gris"), 1, "{:?}", db.rows("SELECT track_id, attributes, enriched, url_frame FROM detections"));
     until("its colour", Duration::from_secs(10), || (color("1") == "gris" && color("2") == "azul").then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+/// A page of the feed showed touches that were still held in memory. The sync pushed them along with another change, the daemon was
+/// killed before they were committed, and from then on `last_ts` was further centrally than here.
+#[test]
+fn a_touch_that_a_crash_can_take_back_is_not_pushed() {
+    let postgres = Postgres::start(&[]);
+    let mut daemon = Daemon::with(&format!("{}[database]\ntouch_interval_ms = 60000\n", config(&postgres.url(), "")));
+    open(&daemon, "a");
+    ingest(&daemon, "a", &[("1", "person", 0.5)], &at(0, 1), None).is(200);
+    let db = tables(&postgres);
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    ingest(&daemon, "a", &[("1", "person", 0.4)], &at(9, 0), None).is(200);
+    assert_eq!(detection(&daemon, "a", "1")["last_ts"], "2025-10-11T12:09:00.000Z");
+    db.run("UPDATE sessions SET path = 'spoiled'; DELETE FROM detections");
+    assert_eq!(sync(&daemon, "rebuild").code, Some(0));
+    until("all to be pushed again", Duration::from_secs(30), || {
+        (db.count("sessions JOIN detections USING (session_id) WHERE path <> 'spoiled'") == 1).then_some(())
+    });
+    daemon.restart();
+    assert_eq!(detection(&daemon, "a", "1")["last_ts"], "2025-10-11T12:00:01.000Z", "it was held, and is lost");
     become_equal(&daemon, &db, Duration::from_secs(10));
 }
 
