@@ -158,7 +158,8 @@ impl Chaos<'_> {
 
     fn put_back(&mut self) {
         self.postgres.put_back(SAVED);
-        self.enricher.data_put_back();
+        self.postgres.up();
+        self.enricher.data_put_back(&self.postgres.db());
     }
 
     fn happens(&mut self, kind: Kind) {
@@ -182,8 +183,8 @@ impl Chaos<'_> {
                     self.put_back();
                 } else {
                     self.save();
+                    self.postgres.up();
                 }
-                self.postgres.up();
             }
             Kind::TablesLocked => {
                 let db = self.postgres.db();
@@ -201,7 +202,6 @@ impl Chaos<'_> {
                 self.enricher.work(&self.postgres.db());
                 self.postgres.stop();
                 self.put_back();
-                self.postgres.up();
             }
             Kind::ReadOnly => self.read_only(),
             Kind::NetworkGone => {
@@ -263,6 +263,9 @@ fn plain(error: &tokio_postgres::Error) -> String {
 fn after_any_outage_both_sides_are_equal() {
     let disk = tempfile::tempdir().unwrap();
     let volume = Volume::mount(disk.path(), 192);
+    if volume.is_none() {
+        eprintln!("the rounds with a full disk are left out");
+    }
     let kinds = &KINDS[..if volume.is_some() { KINDS.len() } else { ANYWHERE }];
     let rounds = number("SYNC_CHAOS_ROUNDS", kinds.len() as u64);
     let seed = number("SYNC_CHAOS_SEED", 0x5eed);
@@ -286,7 +289,7 @@ fn after_any_outage_both_sides_are_equal() {
         proxy,
         address: Arc::new(Mutex::new(daemon.address)),
         daemon,
-        enricher: Enricher::default(),
+        enricher: Enricher::new(shared),
         has_saved: false,
     };
     let begun = Instant::now();

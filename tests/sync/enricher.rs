@@ -1,6 +1,8 @@
-//! The enricher, who remembers his own words: no push may take them away, change them or give them to another row.
+//! The enricher, who remembers his own words: no push may take them away, change them or give them to another row. And what he is to look
+//! at must be there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -21,8 +23,11 @@ struct Word {
 type Words = BTreeMap<Key, Vec<Word>>;
 
 /// Writes a new word each time, by a clock of its own.
-#[derive(Default)]
 pub struct Enricher {
+    /// Where pictures come.
+    shared: PathBuf,
+    /// Rows of an older data folder may name pictures that were beaten since, and are gone.
+    gone: BTreeSet<String>,
     turns: u64,
     last: Words,
     /// What was the last word when the data folder was copied.
@@ -32,12 +37,28 @@ pub struct Enricher {
 }
 
 impl Enricher {
+    pub fn new(shared: PathBuf) -> Self {
+        let (last, saved, all) = (Words::new(), Words::new(), BTreeMap::new());
+        Self { shared, gone: BTreeSet::new(), turns: 0, last, saved, all }
+    }
+
+    fn is_there(&self, url: &str) -> bool {
+        self.shared.join(url.strip_prefix("/frames/").expect("/frames/ in front")).is_file()
+    }
+
     /// Does some of what is to be done. A server that refuses is no reason to stop.
     pub fn work(&mut self, db: &Db) {
         let found = db.try_rows(
-            "SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at, session_id, track_id LIMIT 200",
+            "SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE
+             ORDER BY created_at, session_id, track_id LIMIT 200",
         );
-        let keys: Vec<Key> = found.unwrap_or_default().iter().map(|row| key(row)).collect();
+        let found = found.unwrap_or_default();
+        let keys: Vec<Key> = found.iter().map(|row| key(row)).collect();
+        let missing: BTreeSet<&String> = found
+            .iter()
+            .filter_map(|row| row[2].as_ref())
+            .filter(|url| !self.is_there(url) && !self.gone.contains(*url))
+            .collect();
         if keys.is_empty() {
             return;
         }
@@ -57,6 +78,9 @@ impl Enricher {
         match written {
             Ok(rows) => {
                 for row in rows {
+                    // Named before it was looked for and still named now.
+                    let is_missing = row[2].as_ref().is_some_and(|url| missing.contains(url));
+                    assert!(!is_missing, "{row:?} came before its picture, or stayed behind it");
                     let word = Word { attributes: attributes.clone(), url_frame: row[2].clone(), is_certain: true };
                     self.last.insert(key(&row), vec![word]);
                 }
@@ -78,8 +102,11 @@ impl Enricher {
     }
 
     /// That copy was put back. Of what was written since, the gateway may bring back what it knows; it need not.
-    pub fn data_put_back(&mut self) {
+    pub fn data_put_back(&mut self, db: &Db) {
         self.last = self.saved.clone();
+        let urls = db.rows("SELECT url_frame FROM detections WHERE url_frame IS NOT NULL");
+        let gone: Vec<String> = urls.into_iter().filter_map(|mut row| row[0].take()).filter(|url| !self.is_there(url)).collect();
+        self.gone.extend(gone);
     }
 
     /// On how many detections he had a word.
