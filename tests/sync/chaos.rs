@@ -20,6 +20,9 @@ use crate::support::records::at;
 use crate::support::until;
 use crate::support::volume::Volume;
 
+/// The path of sessions that retention deletes.
+const FLEETING: &str = "fleeting";
+
 struct Random(u64);
 
 impl Random {
@@ -39,15 +42,33 @@ fn connect(address: &Mutex<SocketAddr>) -> Option<Client> {
     Client::try_connect(*address.lock().unwrap_or_else(PoisonError::into_inner)).ok()
 }
 
+/// So many minutes ago: what is older than two hours is looked at by retention once a day.
+fn ago(minutes: i64) -> String {
+    (chrono::Utc::now() - chrono::TimeDelta::minutes(minutes)).to_rfc3339()
+}
+
 /// Posts frames of 40 sessions until told to stop. With each round some are new: a best confidence is soon hard to beat. Whether one was taken makes no difference: equality is asked of what the gateway has.
 fn agent(address: Arc<Mutex<SocketAddr>>, stop: Arc<AtomicBool>, seed: u64, since: u64) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut random = Random(seed | 1);
-        let mut posted = 0;
+        let (mut posted, mut fleeting) = (0, 0);
         let mut client = connect(&address);
         while !stop.load(Ordering::SeqCst) {
             let id = format!("s{}", since + random.below(40));
             let request = match random.below(12) {
+                // Opened and closed once; retention deletes it soon, before or after it was central.
+                0 if random.below(4) == 0 => {
+                    fleeting += 1;
+                    let id = format!("{FLEETING} {since} {fleeting}");
+                    let opening = serde_json::json!({"sessionId": id, "devId": "cam-2", "path": FLEETING, "startTs": ago(100)});
+                    let seen = meta(&id, &ago(95), &[sighting("1", "cup", 0.5)]).to_string();
+                    let requests =
+                        [Request::post("/sessions/open").json(&opening), Multipart::new().field("meta", seen).request()];
+                    for request in requests {
+                        drop(client.as_mut().map(|client| client.try_send(&request)));
+                    }
+                    Request::post("/sessions/close").json(&serde_json::json!({"sessionId": id, "endTs": ago(90)}))
+                }
                 0 => Request::post("/sessions/open").json(&opening(&id)),
                 1 => Request::post("/sessions/close").json(&serde_json::json!({"sessionId": id, "endTs": at(50, 0)})),
                 _ => {
@@ -275,9 +296,12 @@ fn after_any_outage_both_sides_are_equal() {
     let proxy = Proxy::to(postgres.port);
     let home = Home::new("");
     let shared = crate::main_path::shared(&home);
-    home.configure(&config(
+    let syncing = config(
         &Postgres::url_at(proxy.port),
         &format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 1\non_delete = \"delete\"", shared.display()),
+    );
+    home.configure(&format!(
+        "{syncing}[retention]\ninterval_sec = 2\n[[retention.rule]]\npaths = [\"{FLEETING}\"]\nkeep = \"1h\"\n"
     ));
     let daemon = Daemon::on(home);
     let mut chaos = Chaos {
@@ -289,7 +313,7 @@ fn after_any_outage_both_sides_are_equal() {
         proxy,
         address: Arc::new(Mutex::new(daemon.address)),
         daemon,
-        enricher: Enricher::new(shared),
+        enricher: Enricher::new(shared, FLEETING),
         has_saved: false,
     };
     let begun = Instant::now();
@@ -309,7 +333,8 @@ fn after_any_outage_both_sides_are_equal() {
         std::thread::sleep(chaos.pause.saturating_sub(round_begun.elapsed()) + Duration::from_millis(200));
         stop.store(true, Ordering::SeqCst);
         let posted = posting.join().expect("the agent");
-        println!("round {round}, {} s: {kind:?}, {posted} requests", begun.elapsed().as_secs());
+        let fleeting = db.count(&format!("sessions WHERE path = '{FLEETING}'"));
+        println!("round {round}, {} s: {kind:?}, {posted} requests, {fleeting} to be deleted", begun.elapsed().as_secs());
         chaos.enricher.all_is_there(&db);
         if round % 10 == 9 {
             become_equal(&chaos.daemon, &db, Duration::from_secs(90));
@@ -319,6 +344,8 @@ fn after_any_outage_both_sides_are_equal() {
     let db = chaos.postgres.db();
     become_equal(&chaos.daemon, &db, Duration::from_secs(120));
     chaos.enricher.all_is_there(&db);
+    let ended = format!("sessions WHERE path = '{FLEETING}' AND end_ts IS NOT NULL");
+    until("all that is deleted here to be deleted there", Duration::from_secs(30), || (db.count(&ended) == 0).then_some(()));
     let (rows, words) = (db.count("detections"), chaos.enricher.known());
     println!("{rounds} rounds in {} s: {rows} detections are equal, {words} have words", begun.elapsed().as_secs());
     assert!(rows > 50, "something happened");

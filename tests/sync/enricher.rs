@@ -28,6 +28,8 @@ pub struct Enricher {
     shared: PathBuf,
     /// Rows of an older data folder may name pictures that were beaten since, and are gone.
     gone: BTreeSet<String>,
+    /// Sessions whose ids begin so may be deleted at any time, with his words.
+    fleeting: &'static str,
     turns: u64,
     last: Words,
     /// What was the last word when the data folder was copied.
@@ -37,9 +39,9 @@ pub struct Enricher {
 }
 
 impl Enricher {
-    pub fn new(shared: PathBuf) -> Self {
+    pub fn new(shared: PathBuf, fleeting: &'static str) -> Self {
         let (last, saved, all) = (Words::new(), Words::new(), BTreeMap::new());
-        Self { shared, gone: BTreeSet::new(), turns: 0, last, saved, all }
+        Self { shared, gone: BTreeSet::new(), fleeting, turns: 0, last, saved, all }
     }
 
     fn is_there(&self, url: &str) -> bool {
@@ -121,7 +123,8 @@ impl Enricher {
         let rows: BTreeMap<Key, Vec<Option<String>>> = rows.iter().map(|row| (key(row), row[2..].to_vec())).collect();
         for (key, words) in &self.last {
             let Some(row) = rows.get(key) else {
-                assert!(words.iter().all(|word| !word.is_certain), "{key:?} is gone, with the enricher's word");
+                let may_be_gone = key.0.starts_with(self.fleeting) || words.iter().all(|word| !word.is_certain);
+                assert!(may_be_gone, "{key:?} is gone, with the enricher's word");
                 continue;
             };
             let value = parsed(row[0].as_deref());
