@@ -61,9 +61,9 @@ fn agent(address: Arc<Mutex<SocketAddr>>, stop: Arc<AtomicBool>, seed: u64, sinc
                     fleeting += 1;
                     let id = format!("{FLEETING} {since} {fleeting}");
                     let opening = serde_json::json!({"sessionId": id, "devId": "cam-2", "path": FLEETING, "startTs": ago(100)});
-                    let seen = meta(&id, &ago(95), &[sighting("1", "cup", 0.5)]).to_string();
+                    let body = meta(&id, &ago(95), &[sighting("1", "cup", 0.5)]).to_string();
                     let requests =
-                        [Request::post("/sessions/open").json(&opening), Multipart::new().field("meta", seen).request()];
+                        [Request::post("/sessions/open").json(&opening), Multipart::new().field("meta", body).request()];
                     for request in requests {
                         drop(client.as_mut().map(|client| client.try_send(&request)));
                     }
