@@ -126,9 +126,10 @@ impl Service {
         }
     }
 
-    /// At most `limit` entries of the feed behind `since`, for one who has what lies before.
+    /// At most `limit` entries of the feed behind `since`, for one who has what lies before. Without held touches: a crash
+    /// would take them back here, and not there; committed they come with a number of their own.
     pub async fn feed_page(&self, since: u64, limit: usize) -> Result<FeedPage, ServiceError> {
-        self.read(move |snapshot| Ok(snapshot.more_changes(since, limit)?)).await
+        self.look(Urgency::Urgent, move |store, _| Ok(store.read_committed()?.more_changes(since, limit)?)).await
     }
 
     /// The folder of frames.
@@ -148,12 +149,13 @@ impl Service {
         .await
     }
 
-    /// The detections of `tracks` that are in the store, as they now are.
+    /// The detections of `tracks` that are in the store, as they were committed.
     pub async fn detections_called(
         &self,
         tracks: Vec<(SessionId, TrackId)>,
     ) -> Result<Vec<(SessionId, Detection)>, ServiceError> {
-        self.read(move |snapshot| {
+        self.look(Urgency::Urgent, move |store, _| {
+            let snapshot = store.read_committed()?;
             let mut found = Vec::new();
             for (id, track) in tracks {
                 let Some((at, _)) = snapshot.session(&id)? else { continue };

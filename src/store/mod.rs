@@ -237,6 +237,14 @@ impl Store {
         Snapshot::new(self.inner.shared.handle.get()?, held)
     }
 
+    /// The same without the touches that are held: only what a crash cannot take back.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the database is being healed.
+    pub fn read_committed(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::new(self.inner.shared.handle.get()?, Arc::default())
+    }
+
     /// Has `change` applied in the next group commit and returns what it returned, once that is
     /// durable. `change` may be run again on a fresh transaction when a commit failed, so it
     /// must not consume what it was given. It reads, decides, then writes; what it returns is

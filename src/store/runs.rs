@@ -41,7 +41,8 @@ impl Runs {
     }
 
     fn text(&self) -> String {
-        self.0.iter().map(|run| format!("{} {}\n", run.name, run.begun_at)).collect()
+        let lines: Vec<String> = self.0.iter().map(|run| format!("{} {}", run.name, run.begun_at)).collect();
+        lines.join("\n")
     }
 
     /// Adds `run`, unless it is there; says whether it was not.

@@ -16,9 +16,10 @@ use super::trouble::Trouble;
 /// - which got another picture (attributes that come now may still be of the one before);
 /// - which pictures no row names any more.
 ///
-/// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17). A row that says "looked at" and
-/// has no attributes is one whose picture is not there yet; so is one that gets the name of such a picture, and then its
-/// attributes, if it has any, are of the one before, and under a guard without an end. The best confidence only rises: a gateway that was restored from an
+/// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17): also where the gateway had a word on it
+/// already and this database, restored from an older backup, has another one, on the picture before. A row that says "looked at" and
+/// has no attributes is one whose picture is not there yet; so is one that gets the name of such a picture, and then its attributes, if
+/// it has any, are of the one before, and under a guard without an end. The best confidence only rises: a gateway that was restored from an
 /// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
 const UPSERT: &str = "
 WITH input AS (
@@ -60,6 +61,8 @@ WITH input AS (
                 WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity')) THEN FALSE
             WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
+            WHEN excluded.enriched AND $17 AND NOT $20 AND excluded.conf >= d.conf AND excluded.attributes <> d.attributes
+                AND regexp_replace(excluded.url_frame, '~[0-9a-f]+', '') <> regexp_replace(d.url_frame, '~[0-9a-f]+', '') THEN FALSE
             WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN TRUE
             ELSE d.enriched END
     WHERE (excluded.conf >= d.conf AND (d.cls, d.conf, d.bbox, d.url_frame, d.capture_ts, d.ingest_ts) IS DISTINCT FROM
@@ -75,7 +78,10 @@ WITH input AS (
         CASE WHEN w.session_id IS NULL THEN b.attributes ELSE w.attributes END AS attributes,
         CASE WHEN w.session_id IS NULL THEN b.enriched ELSE w.enriched END AS enriched,
         w.session_id IS NOT NULL AND b.session_id IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
-        b.enriched AND b.attributes IS NULL AS was_undelivered, coalesce(b.waits, FALSE) AS waits
+        b.enriched AND b.attributes IS NULL AS was_undelivered, coalesce(b.waits, FALSE) AS waits,
+        -- Looked at by the gateway's word alone, as after an older backup was put back: the picture may not be there.
+        w.session_id IS NOT NULL AND $20 AND i.enriched AND regexp_replace(w.url_frame, '~[0-9a-f]+', '')
+            IS DISTINCT FROM regexp_replace(b.url_frame, '~[0-9a-f]+', '') AND b.session_id IS NOT NULL AS is_unseen
     FROM input i LEFT JOIN before b USING (session_id, track_id) LEFT JOIN written w USING (session_id, track_id)
 ), diverging AS (
     INSERT INTO session_store.diverged (gateway_id, session_id, track_id)
@@ -87,18 +93,13 @@ WITH input AS (
 ), guarding AS (
     -- Without an end where the picture is not there yet. One that nobody can have looked at needs none.
     INSERT INTO session_store.guards (gateway_id, session_id, track_id, until)
-    SELECT $1, session_id, track_id, CASE WHEN undelivered THEN 'infinity' ELSE now() + make_interval(secs => $18) END
+    SELECT $1, session_id, track_id, CASE WHEN undelivered OR is_unseen THEN 'infinity' ELSE now() + make_interval(secs => $18) END
     FROM outcome
     WHERE $19 AND (
-        (waits AND NOT undelivered AND NOT mine_enriched)
-        OR (is_replaced AND (waits OR NOT was_undelivered)
-            AND (undelivered OR ($17 AND $18 > 0 AND NOT ($20 AND mine_enriched)))))
+        is_unseen
+        OR (waits AND NOT undelivered AND NOT mine_enriched)
+        OR (is_replaced AND (waits OR NOT was_undelivered) AND (undelivered OR ($17 AND $18 > 0))))
     ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
-), unguarding AS (
-    -- The gateway's own enricher has looked at it, and it is not sent.
-    DELETE FROM session_store.guards g USING outcome o
-    WHERE g.gateway_id = $1 AND g.session_id = o.session_id AND g.track_id = o.track_id
-        AND mine_enriched AND ((waits AND NOT is_replaced) OR ($20 AND is_replaced))
 ), beating AS (
     INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
     SELECT $1, old_url FROM outcome WHERE is_replaced AND old_url IS NOT NULL AND $19
@@ -119,31 +120,38 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
 ON CONFLICT DO NOTHING";
 
 /// Asks for the pictures that are not there, and gives up those that no row names any more. A row says so itself: "looked at",
-/// and without attributes or with those of the picture before. So asking again is harmless.
+/// and without attributes or under a guard without an end. So asking again is harmless.
 const ASK: &str = "
 WITH input AS (
-    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[]) AS i(session_id, track_id, url_frame, undelivered)
+    SELECT i.*, EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1 AND g.session_id = i.session_id
+        AND g.track_id = i.track_id AND g.until = 'infinity') AS waits
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[]) AS i(session_id, track_id, url_frame, undelivered)
 ), given_up AS (
     DELETE FROM session_store.frames f USING input i
     WHERE f.gateway_id = $1 AND f.session_id = i.session_id AND f.track_id = i.track_id
-        AND NOT (i.undelivered AND f.url_frame IS NOT DISTINCT FROM i.url_frame)
+        AND NOT ((i.undelivered OR i.waits) AND f.url_frame IS NOT DISTINCT FROM i.url_frame)
 )
 INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec)
 SELECT $1, d.session_id, d.track_id, d.url_frame, d.capture_ts, $6
 FROM input i CROSS JOIN LATERAL (
     SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
-WHERE i.undelivered AND d.url_frame = i.url_frame AND d.enriched
-    AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1
-         AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity'))
+WHERE d.url_frame = i.url_frame AND d.enriched AND (i.waits OR (i.undelivered AND d.attributes IS NULL))
 ON CONFLICT DO NOTHING";
 
-/// Attributes that were changed at the gateway join those that are here. What comes of it goes back there.
+/// Attributes that were changed at the gateway join those that are here. What comes of it goes back there. The gateway's own enricher
+/// has looked at the picture; so one that was to be sent ($5) is not, and nobody else looks.
 const PATCH: &str = "
 WITH input AS (SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) AS i(session_id, track_id, attributes)),
 patched AS (
     UPDATE detections d SET attributes = coalesce(d.attributes, '{}') || i.attributes::jsonb, enriched = TRUE
     FROM input i WHERE d.session_id = i.session_id AND d.track_id = i.track_id
         AND (NOT d.enriched OR d.attributes IS NULL OR NOT d.attributes @> i.attributes::jsonb)
+), given_up AS (
+    DELETE FROM session_store.frames f USING input i
+    WHERE f.gateway_id = $1 AND f.session_id = i.session_id AND f.track_id = i.track_id
+), unguarded AS (
+    DELETE FROM session_store.guards g USING input i
+    WHERE g.gateway_id = $1 AND g.session_id = i.session_id AND g.track_id = i.track_id AND (g.until = 'infinity' OR $5)
 )
 INSERT INTO session_store.diverged (gateway_id, session_id, track_id) SELECT $1, session_id, track_id FROM input
 ON CONFLICT DO NOTHING";
@@ -269,7 +277,7 @@ impl Statements {
             let sessions: Vec<&str> = patched.iter().map(|row| row.session.as_str()).collect();
             let tracks: Vec<&str> = patched.iter().map(|row| row.detection.track.as_str()).collect();
             let attributes: Vec<&str> = patched.iter().map(|row| row.detection.attributes.as_deref().unwrap_or("{}")).collect();
-            tx.execute(&self.patch, &[&gateway, &sessions, &tracks, &attributes]).await?;
+            tx.execute(&self.patch, &[&gateway, &sessions, &tracks, &attributes, &how.asks]).await?;
         }
         Ok(count)
     }

@@ -104,11 +104,8 @@ pub async fn load(
                 if known_frames != frames {
                     // What is still wanted is asked for anew, in the new way.
                     tx.execute("DELETE FROM session_store.frames WHERE gateway_id = $1", &[&gateway]).await?;
-                    tx.execute(
-                        "DELETE FROM session_store.guards WHERE gateway_id = $1 AND until = 'infinity' AND $2 = 'none'",
-                        &[&gateway, &frames],
-                    )
-                    .await?;
+                    tx.execute("DELETE FROM session_store.guards WHERE gateway_id = $1 AND $2 = 'none'", &[&gateway, &frames])
+                        .await?;
                 }
             } else if known_classes == classes {
                 committed = Reached { all: place, first };

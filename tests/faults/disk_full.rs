@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::agent::{END, START, close, counts, detections, ingest, jpeg, open, picture, session};
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
-use crate::volume::Volume;
+use crate::support::volume::Volume;
 
 const CONFIG: &str = "[database]\nreserve_mb = 2\n";
 

@@ -15,4 +15,3 @@ mod replaced;
 mod retention;
 mod spinning;
 mod unmounted;
-mod volume;

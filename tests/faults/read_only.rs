@@ -9,7 +9,7 @@ use crate::support::agent::{START, detection, detections, ingest, jpeg, open, op
 use crate::support::daemon::{Daemon, Home};
 use crate::support::records::at;
 use crate::support::until;
-use crate::volume::Volume;
+use crate::support::volume::Volume;
 
 fn is_degraded(daemon: &Daemon, word: &str) -> Option<()> {
     let health = daemon.get("/health").is(200).json();

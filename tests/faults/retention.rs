@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::agent::{START, close, detections, ingest, jpeg, open, open_at, picture, sessions};
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
-use crate::volume::Volume;
+use crate::support::volume::Volume;
 
 #[test]
 fn a_disk_that_is_completely_full_is_freed_oldest_first_and_frames_are_taken_again() {

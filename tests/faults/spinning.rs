@@ -9,7 +9,7 @@ use crate::support::agent::{START, detection, ingest, open, post_meta, sighting}
 use crate::support::daemon::{Daemon, Home};
 use crate::support::records::at;
 use crate::support::until;
-use crate::volume::Volume;
+use crate::support::volume::Volume;
 
 /// Ticks of `/proc/PID/stat` in a second.
 const TICKS: u64 = 100;

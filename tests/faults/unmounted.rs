@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::agent::{START, detection, ingest, jpeg, open, picture};
 use crate::support::daemon::{Daemon, Home};
 use crate::support::until;
-use crate::volume::Volume;
+use crate::support::volume::Volume;
 
 fn bind(from: &Path, to: &Path) {
     assert!(Command::new("mount").arg("--bind").args([from, to]).status().unwrap().success());

@@ -1,10 +1,11 @@
-//! What every test crate here shares: the daemon, an HTTP client, the edge agent's habits, records.
+//! What every test crate here shares: the daemon, an HTTP client, the edge agent's habits, records, small file systems.
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 pub mod agent;
 pub mod daemon;
 pub mod http;
 pub mod records;
+pub mod volume;
 
 use std::fs;
 use std::path::Path;

@@ -21,7 +21,7 @@ pub fn tables(postgres: &Postgres) -> Db {
     })
 }
 
-fn sync(daemon: &Daemon, what: &str) -> Ran {
+pub fn sync(daemon: &Daemon, what: &str) -> Ran {
     daemon.home().run(&["sync", "--url", &format!("http://{}", daemon.address), what], b"")
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 mod chaos;
 mod compare;
+mod enricher;
 mod postgres;
 mod proxy;
 
@@ -15,6 +16,7 @@ mod import;
 mod import_live;
 mod limits;
 mod main_path;
+mod role;
 mod schema;
 mod table;
 mod tls;

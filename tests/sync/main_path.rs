@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::compare::{become_equal, health, until_health};
+use crate::gateways::{sync, tables};
 use crate::postgres::{Postgres, enrich};
 use crate::support::agent::{END, START, close, detection, ingest, jpeg, open, open_at};
 use crate::support::daemon::{Daemon, Home};
@@ -109,6 +110,55 @@ fn postgres_is_killed_and_comes_back_and_one_that_was_restored_from_an_older_bac
     assert_eq!(postgres.db().one("SELECT to_regclass('of_today') IS NULL"), "t", "it is last night's");
     open(&daemon, "b");
     become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+}
+
+/// An older backup was put back. It had the word on the first picture; the gateway already had that on a better one, and pushed the better
+/// picture as looked at. So the first one's colour counted for the second, on both sides, and nobody looked again.
+#[test]
+fn a_word_on_the_first_picture_does_not_count_for_the_second_when_an_older_backup_is_put_back() {
+    let mut postgres = Postgres::start(&[]);
+    let daemon = sharing(&postgres.url(), "enrich_guard_sec = 0");
+    open(&daemon, "a");
+    ingest(&daemon, "a", &[("1", "cup", 0.5), ("2", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    let color = |track: &str| detection(&daemon, "a", track)["attributes"]["color"]["name"].clone();
+    until("the first look", Duration::from_secs(20), || (enrich(&tables(&postgres), 9, "azul") == 2).then_some(()));
+    until("its colour", Duration::from_secs(10), || (color("1") == "azul" && color("2") == "azul").then_some(()));
+    postgres.stop();
+    postgres.save("last night");
+    postgres.up();
+    ingest(&daemon, "a", &[("1", "cup", 0.9)], &at(0, 2), Some(&jpeg(2))).is(200);
+    until("the second look", Duration::from_secs(20), || (enrich(&postgres.db(), 9, "gris") == 1).then_some(()));
+    until("its colour", Duration::from_secs(10), || (color("1") == "gris").then_some(()));
+    postgres.stop();
+    postgres.put_back("last night");
+    postgres.up();
+    become_equal(&daemon, &postgres.db(), Duration::from_secs(30));
+    let db = postgres.db();
+    assert_eq!(enrich(&db, 9, "gris"), 1, "{:?}", db.rows("SELECT track_id, attributes, enriched, url_frame FROM detections"));
+    until("its colour", Duration::from_secs(10), || (color("1") == "gris" && color("2") == "azul").then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+/// A page of the feed showed touches that were still held in memory. The sync pushed them along with another change, the daemon was
+/// killed before they were committed, and from then on `last_ts` was further centrally than here.
+#[test]
+fn a_touch_that_a_crash_can_take_back_is_not_pushed() {
+    let postgres = Postgres::start(&[]);
+    let mut daemon = Daemon::with(&format!("{}[database]\ntouch_interval_ms = 60000\n", config(&postgres.url(), "")));
+    open(&daemon, "a");
+    ingest(&daemon, "a", &[("1", "person", 0.5)], &at(0, 1), None).is(200);
+    let db = tables(&postgres);
+    become_equal(&daemon, &db, Duration::from_secs(20));
+    ingest(&daemon, "a", &[("1", "person", 0.4)], &at(9, 0), None).is(200);
+    assert_eq!(detection(&daemon, "a", "1")["last_ts"], "2025-10-11T12:09:00.000Z");
+    db.run("UPDATE sessions SET path = 'spoiled'; DELETE FROM detections");
+    assert_eq!(sync(&daemon, "rebuild").code, Some(0));
+    until("all to be pushed again", Duration::from_secs(30), || {
+        (db.count("sessions JOIN detections USING (session_id) WHERE path <> 'spoiled'") == 1).then_some(())
+    });
+    daemon.restart();
+    assert_eq!(detection(&daemon, "a", "1")["last_ts"], "2025-10-11T12:00:01.000Z", "it was held, and is lost");
+    become_equal(&daemon, &db, Duration::from_secs(10));
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn give(path: &Path) {
 /// A server; killed when dropped.
 pub struct Postgres {
     dir: TempDir,
+    data: PathBuf,
     child: Option<Child>,
     pub port: u16,
     settings: Vec<String>,
@@ -61,19 +62,27 @@ pub struct Postgres {
 impl Postgres {
     /// A new server with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_on(None, settings)
+    }
+
+    /// The same with its data on a file system of their own, which may be small: their journal is in pieces of 1 MB.
+    pub fn start_on(volume: Option<&Path>, settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         give(dir.path());
+        volume.into_iter().for_each(give);
+        let data = volume.unwrap_or(dir.path()).join("data");
         let secret = dir.path().join("secret");
         std::fs::write(&secret, PASSWORD).expect("written");
         give(&secret);
         let mut init = as_servant(&program("initdb"));
-        init.arg("-D").arg(dir.path().join("data")).args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N"]);
+        init.arg("-D").arg(&data).args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N"]);
         init.arg("--pwfile").arg(&secret);
+        init.args(volume.map(|_| "--wal-segsize=1"));
         let done = init.current_dir(dir.path()).output().expect("initdb runs: is Debian's package postgresql installed?");
         assert!(done.status.success(), "initdb: {}", String::from_utf8_lossy(&done.stderr));
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
         let settings = settings.iter().map(|one| (*one).to_owned()).collect();
-        let mut new = Self { dir, child: None, port, settings };
+        let mut new = Self { dir, data, child: None, port, settings };
         new.up();
         new
     }
@@ -82,8 +91,13 @@ impl Postgres {
         self.dir.path()
     }
 
-    pub fn data(&self) -> PathBuf {
-        self.dir().join("data")
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// All that it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
 
     /// Adds a setting for the next start.
@@ -120,8 +134,7 @@ impl Postgres {
                     self.child = Some(child);
                     return;
                 }
-                let log = || std::fs::read_to_string(self.dir().join("log")).unwrap_or_default();
-                assert!(Instant::now() < end, "Postgres does not answer: {}", log());
+                assert!(Instant::now() < end, "Postgres does not answer: {}", self.log());
                 // Memory of the one before may still be in use.
                 if child.try_wait().expect("waiting").is_some() {
                     break;
@@ -129,6 +142,18 @@ impl Postgres {
                 std::thread::sleep(Duration::from_millis(20));
             }
             std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until it answers again after a failure of its own; starts it where it has given up.
+    pub fn up_again(&mut self) {
+        let has_ended = until("Postgres to be back or gone", Duration::from_secs(60), || {
+            let ended = self.child.as_mut().is_none_or(|child| child.try_wait().expect("waiting").is_some());
+            (ended || self.try_connect().is_ok()).then_some(ended)
+        });
+        if has_ended {
+            self.child = None;
+            self.up();
         }
     }
 
@@ -180,9 +205,13 @@ impl Postgres {
     }
 
     fn try_connect(&self) -> Result<Db, tokio_postgres::Error> {
+        self.try_connect_as(USER, PASSWORD, "postgres")
+    }
+
+    fn try_connect_as(&self, user: &str, password: &str, database: &str) -> Result<Db, tokio_postgres::Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut config = tokio_postgres::Config::new();
-        config.host("127.0.0.1").port(self.port).user(USER).password(PASSWORD).dbname("postgres");
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
         config.connect_timeout(Duration::from_secs(5));
         let client = runtime.block_on(async {
             let (client, connection) = config.connect(NoTls).await?;
@@ -196,6 +225,12 @@ impl Postgres {
     #[track_caller]
     pub fn db(&self) -> Db {
         self.try_connect().expect("Postgres answers")
+    }
+
+    /// One as somebody else, or to another database.
+    #[track_caller]
+    pub fn db_as(&self, user: &str, password: &str, database: &str) -> Db {
+        self.try_connect_as(user, password, database).expect("Postgres answers")
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
 
 /// A tmpfs at a folder; unmounted when dropped.
 pub struct Volume<'d> {
@@ -66,12 +67,17 @@ impl<'d> Volume<'d> {
         self.at.join("ballast")
     }
 
-    /// Leaves about `bytes` free.
+    /// Leaves about `bytes` free. Who runs on it may take some meanwhile.
     pub fn fill_up_to(&self, bytes: u64) {
-        let volume = statvfs(self.at).unwrap();
-        let free = volume.f_bavail * volume.f_frsize;
         let file = File::create(self.ballast()).unwrap();
-        fallocate(&file, FallocateFlags::empty(), 0, free.saturating_sub(bytes).max(1)).unwrap();
+        loop {
+            let volume = statvfs(self.at).unwrap();
+            let free = volume.f_bavail * volume.f_frsize;
+            match fallocate(&file, FallocateFlags::empty(), 0, free.saturating_sub(bytes).max(1)) {
+                Err(Errno::NOSPC) if free > bytes => {}
+                done => return done.unwrap(),
+            }
+        }
     }
 
     pub fn empty(&self) {
