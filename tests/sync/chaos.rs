@@ -4,10 +4,12 @@
 //! outage lasts, `SYNC_CHAOS_STOP_MS` how long Postgres is stopped (as long).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::centre::Centre;
 use crate::compare::{become_equal, health};
 use crate::enricher::Enricher;
 use crate::main_path::config;
@@ -75,9 +77,10 @@ fn agent(address: Arc<Mutex<SocketAddr>>, stop: Arc<AtomicBool>, seed: u64, sinc
                     #[expect(clippy::cast_precision_loss)]
                     let conf = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
                     let track = random.below(8).to_string();
+                    let cls = if random.below(2) == 0 { "cup" } else { "dog" };
                     let second = usize::try_from(random.below(60)).expect("small");
                     let form =
-                        Multipart::new().field("meta", meta(&id, &at(second, 3), &[sighting(&track, "cup", conf)]).to_string());
+                        Multipart::new().field("meta", meta(&id, &at(second, 3), &[sighting(&track, cls, conf)]).to_string());
                     let form = if random.below(3) == 0 { form.frame(jpeg(1)) } else { form };
                     form.request()
                 }
@@ -144,6 +147,8 @@ struct Chaos<'v> {
     /// The daemon's, for the agent.
     address: Arc<Mutex<SocketAddr>>,
     enricher: Enricher,
+    /// Where pictures come through the database.
+    centre: Option<Centre>,
     has_saved: bool,
 }
 
@@ -231,6 +236,10 @@ impl Chaos<'_> {
                 self.proxy.open();
             }
             Kind::AllKilled => {
+                if let Some(centre) = &mut self.centre {
+                    centre.kill9();
+                    centre.start();
+                }
                 self.proxy.cut_after(1 + self.random.below(5000));
                 self.restart();
                 self.postgres.kill9();
@@ -282,6 +291,23 @@ fn plain(error: &tokio_postgres::Error) -> String {
 
 #[test]
 fn after_any_outage_both_sides_are_equal() {
+    let home = Home::new("");
+    let shared = crate::main_path::shared(&home);
+    let how = format!("frames = \"shared\"\nshared_path = \"{}\"", shared.display());
+    chaos(home, &how, |_| (shared, None));
+}
+
+#[test]
+fn after_any_outage_both_sides_are_equal_where_pictures_come_through_the_database_and_some_rows_first() {
+    chaos(Home::new(""), "frames = \"table\"\nfirst_classes = [\"dog\"]", |postgres| {
+        let mut centre = Centre::of(&postgres.url());
+        centre.start();
+        (centre.folder(), Some(centre))
+    });
+}
+
+/// A gateway that syncs as `how` says; `centre` says where the enricher finds its pictures.
+fn chaos(home: Home, how: &str, centre: impl FnOnce(&Postgres) -> (PathBuf, Option<Centre>)) {
     let disk = tempfile::tempdir().unwrap();
     let volume = Volume::mount(disk.path(), 192);
     if volume.is_none() {
@@ -294,12 +320,8 @@ fn after_any_outage_both_sides_are_equal() {
     println!("{rounds} rounds, seed {seed}");
     let postgres = Postgres::start_on(volume.as_ref().map(|_| disk.path()), &["min_wal_size=2MB", "max_wal_size=4MB"]);
     let proxy = Proxy::to(postgres.port);
-    let home = Home::new("");
-    let shared = crate::main_path::shared(&home);
-    let syncing = config(
-        &Postgres::url_at(proxy.port),
-        &format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 1\non_delete = \"delete\"", shared.display()),
-    );
+    let syncing = config(&Postgres::url_at(proxy.port), &format!("{how}\nenrich_guard_sec = 1\non_delete = \"delete\""));
+    let (seen, centre) = centre(&postgres);
     home.configure(&format!(
         "{syncing}[retention]\ninterval_sec = 2\n[[retention.rule]]\npaths = [\"{FLEETING}\"]\nkeep = \"1h\"\n"
     ));
@@ -313,7 +335,8 @@ fn after_any_outage_both_sides_are_equal() {
         proxy,
         address: Arc::new(Mutex::new(daemon.address)),
         daemon,
-        enricher: Enricher::new(shared, FLEETING),
+        enricher: Enricher::new(seen, FLEETING),
+        centre,
         has_saved: false,
     };
     let begun = Instant::now();

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod centre;
 mod chaos;
 mod compare;
 mod enricher;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::centre::Centre;
 use crate::compare::{become_equal, until_health};
 use crate::gateways::sync;
 use crate::main_path::{config, sharing};
@@ -103,6 +104,23 @@ fn the_documented_role_can_do_all_that_the_sync_does() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     close(&daemon, "s", END);
     become_equal(&daemon, &db, Duration::from_secs(30));
+}
+
+#[test]
+fn the_documented_role_carries_pictures_and_writes_them_out() {
+    let postgres = Postgres::start(&[]);
+    let db = central(&postgres);
+    let daemon = Daemon::with(&config(&url(&postgres), "frames = \"table\"\nenrich_guard_sec = 0"));
+    let centre = Centre::of(&url(&postgres));
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    until("it to be sent", Duration::from_secs(20), || {
+        (db.try_rows("SELECT 1 FROM session_store.frames WHERE sent = length").ok()?.len() == 1).then_some(())
+    });
+    let ran = centre.receive();
+    assert!(ran.stderr.contains("1 pictures written"), "{}", ran.stderr);
+    assert_eq!(enrich(&postgres.db_as("services", "other", "central"), 9, "azul"), 1);
+    until("the colour", Duration::from_secs(10), || (detection(&daemon, "s", "1")["enriched"] == true).then_some(()));
 }
 
 #[test]

@@ -1,88 +1,40 @@
 //! `frames = "table"`: pictures reach an enricher that shares no storage with the gateway, over the same connection as the rows.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::centre::Centre;
 use crate::compare::{become_equal, until_health};
 use crate::gateways::tables;
 use crate::main_path::config;
 use crate::postgres::{Db, Postgres};
 use crate::proxy::Proxy;
 use crate::support::agent::{detection, ingest, jpeg, jpeg_of, open};
-use crate::support::daemon::{Daemon, Home, Ran, binary};
+use crate::support::daemon::Daemon;
 use crate::support::http::Request;
 use crate::support::records::at;
 use crate::support::until;
 
 const TABLE: &str = "frames = \"table\"\n";
 
-/// The host of the enricher: its folder, and a configuration of its own.
-struct Centre {
-    home: Home,
-    running: Option<Child>,
-}
-
-impl Centre {
-    fn of(postgres: &Postgres) -> Self {
-        let home = Home::new(&format!("[sync]\nurl = {}\n", serde_json::to_string(&postgres.url()).expect("text")));
-        std::fs::create_dir(home.dir().join("seen")).expect("made");
-        Self { home, running: None }
+/// What the enricher does: opens the picture of what is not enriched, draws into it, and writes what it saw. One that it
+/// cannot open would be marked as failed for good.
+#[track_caller]
+fn enrich(centre: &Centre, db: &Db, colour: &str) -> Vec<String> {
+    let found = db.rows("SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE ORDER BY created_at");
+    for row in &found {
+        let [session, track, url] = [0, 1, 2].map(|at| row[at].clone().unwrap_or_default());
+        let file = centre.file(&url);
+        assert!(is_whole(&file), "the enricher cannot open {}", file.display());
+        std::fs::write(&file, jpeg(3)).expect("it draws its box");
+        db.run(&format!(
+            "UPDATE detections SET attributes = '{{\"color\":{{\"name\":\"{colour}\"}}}}', enriched = TRUE, updated_at = now() \
+             WHERE session_id = '{session}' AND track_id = '{track}'"
+        ));
     }
-
-    fn folder(&self) -> PathBuf {
-        self.home.dir().join("seen")
-    }
-
-    /// `receive-frames --once`.
-    fn receive(&self) -> Ran {
-        self.home.run(&["receive-frames", "--once", &self.folder().display().to_string()], b"")
-    }
-
-    /// `receive-frames`, until it is killed.
-    fn start(&mut self) {
-        let mut command = std::process::Command::new(binary());
-        command.arg("--config").arg(self.home.config()).arg("receive-frames").arg(self.folder());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.running = Some(command.spawn().expect("starts"));
-    }
-
-    fn kill9(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            drop(running.kill());
-            drop(running.wait());
-        }
-    }
-
-    fn file(&self, url: &str) -> PathBuf {
-        self.folder().join(url.strip_prefix("/frames/").expect("a frame's URL"))
-    }
-
-    /// What the enricher does: opens the picture of what is not enriched, draws into it, and writes what it saw. One that it
-    /// cannot open would be marked as failed for good.
-    #[track_caller]
-    fn enrich(&self, db: &Db, colour: &str) -> Vec<String> {
-        let found = db.rows("SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE ORDER BY created_at");
-        for row in &found {
-            let [session, track, url] = [0, 1, 2].map(|at| row[at].clone().unwrap_or_default());
-            let file = self.file(&url);
-            assert!(is_whole(&file), "the enricher cannot open {}", file.display());
-            std::fs::write(&file, jpeg(3)).expect("it draws its box");
-            db.run(&format!(
-                "UPDATE detections SET attributes = '{{\"color\":{{\"name\":\"{colour}\"}}}}', enriched = TRUE, updated_at = now() \
-                 WHERE session_id = '{session}' AND track_id = '{track}'"
-            ));
-        }
-        found.into_iter().map(|row| row[1].clone().unwrap_or_default()).collect()
-    }
-}
-
-impl Drop for Centre {
-    fn drop(&mut self) {
-        self.kill9();
-    }
+    found.into_iter().map(|row| row[1].clone().unwrap_or_default()).collect()
 }
 
 fn is_whole(file: &Path) -> bool {
@@ -101,7 +53,7 @@ fn wanted(db: &Db) -> u64 {
 fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_looked_at_anew() {
     let postgres = Postgres::start(&[]);
     let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 1")));
-    let centre = Centre::of(&postgres);
+    let centre = Centre::of(&postgres.url());
     open(&daemon, "s");
     let picture = jpeg_of(300_000);
     ingest(&daemon, "s", &[("1", "cup", 0.5), ("2", "cup", 0.5)], &at(0, 1), Some(&picture)).is(200);
@@ -110,12 +62,12 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     until("both to be sent", Duration::from_secs(20), || {
         (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
     });
-    assert_eq!(centre.enrich(&db, "never"), Vec::<String>::new(), "nothing is there yet");
+    assert_eq!(enrich(&centre, &db, "never"), Vec::<String>::new(), "nothing is there yet");
     let ran = centre.receive();
     assert!(ran.stderr.contains("2 pictures written"), "{}", ran.stderr);
     assert_eq!(std::fs::read(centre.file(&central_url(&db, "1"))).expect("there"), picture);
     assert_eq!((db.count("session_store.frames"), db.count("session_store.frame_pieces")), (0, 0), "nothing is left behind");
-    assert_eq!(centre.enrich(&db, "azul").len(), 2);
+    assert_eq!(enrich(&centre, &db, "azul").len(), 2);
     until("the colours", Duration::from_secs(10), || (detection(&daemon, "s", "2")["enriched"] == true).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(10));
 
@@ -131,9 +83,9 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     assert_eq!(detection(&daemon, "s", "1")["enriched"], false);
     assert!(centre.receive().stderr.contains("1 pictures written, 0 damaged, 1 deleted"));
     assert!(!centre.file(&old).exists(), "the beaten one is deleted");
-    assert_eq!(centre.enrich(&db, "gris"), ["1"]);
+    assert_eq!(enrich(&centre, &db, "gris"), ["1"]);
     until("a last look, as the first may have been at the picture before", Duration::from_secs(10), || {
-        (centre.enrich(&db, "rojo") == ["1"]).then_some(())
+        (enrich(&centre, &db, "rojo") == ["1"]).then_some(())
     });
     until("its colour", Duration::from_secs(10), || {
         (detection(&daemon, "s", "1")["attributes"]["color"]["name"] == "rojo").then_some(())
@@ -146,7 +98,7 @@ fn cut_off_and_killed_on_both_sides_every_picture_arrives_whole() {
     let postgres = Postgres::start(&[]);
     let proxy = Proxy::to(postgres.port);
     let mut daemon = Daemon::with(&config(&Postgres::url_at(proxy.port), &format!("{TABLE}enrich_guard_sec = 0")));
-    let mut centre = Centre::of(&postgres);
+    let mut centre = Centre::of(&postgres.url());
     open(&daemon, "s");
     for track in 0..30_u32 {
         let picture = jpeg_of(50_000 + 20_000 * track as usize);
@@ -164,7 +116,7 @@ fn cut_off_and_killed_on_both_sides_every_picture_arrives_whole() {
     let db = tables(&postgres);
     let mut seen = Vec::new();
     until("all to be looked at", Duration::from_secs(60), || {
-        seen.extend(centre.enrich(&db, "verde"));
+        seen.extend(enrich(&centre, &db, "verde"));
         (seen.len() >= 30).then_some(())
     });
     seen.sort();
@@ -225,10 +177,10 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
     home.configure(&config(&postgres.url(), TABLE));
     let daemon = Daemon::on(home);
     until("all that can be sent", Duration::from_secs(20), || (wanted(&db) == 0).then_some(()));
-    let centre = Centre::of(&postgres);
+    let centre = Centre::of(&postgres.url());
     let ran = centre.receive();
     assert!(ran.stderr.contains("2 pictures written, 1 damaged"), "{}", ran.stderr);
-    let mut seen = centre.enrich(&db, "azul");
+    let mut seen = enrich(&centre, &db, "azul");
     seen.sort();
     assert_eq!(seen, ["first", "well"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
@@ -238,7 +190,7 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
 fn with_its_session_a_picture_goes_too() {
     let postgres = Postgres::start(&[]);
     let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}on_delete = \"delete\"")));
-    let centre = Centre::of(&postgres);
+    let centre = Centre::of(&postgres.url());
     open(&daemon, "s");
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     ingest(&daemon, "s", &[("2", "cup", 0.5)], &at(0, 2), Some(&jpeg(2))).is(200);
@@ -264,7 +216,7 @@ fn with_its_session_a_picture_goes_too() {
 fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_the_same() {
     let postgres = Postgres::start(&[]);
     let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 0")));
-    let centre = Centre::of(&postgres);
+    let centre = Centre::of(&postgres.url());
     open(&daemon, "s");
     for track in ["1", "2"] {
         ingest(&daemon, "s", &[(track, "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
@@ -272,7 +224,7 @@ fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_th
     let db = tables(&postgres);
     until("both to be seen", Duration::from_secs(20), || {
         centre.receive();
-        centre.enrich(&db, "azul");
+        enrich(&centre, &db, "azul");
         (db.count("detections WHERE attributes IS NOT NULL") == 2).then_some(())
     });
     become_equal(&daemon, &db, Duration::from_secs(10));
@@ -282,7 +234,7 @@ fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_th
     let shared = format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 0", centre.folder().display());
     home.configure(&config(&postgres.url(), &shared));
     let daemon = Daemon::on(home);
-    until("it to be seen", Duration::from_secs(20), || (centre.enrich(&db, "rojo") == ["1"]).then_some(()));
+    until("it to be seen", Duration::from_secs(20), || (enrich(&centre, &db, "rojo") == ["1"]).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(20));
     assert_eq!(detection(&daemon, "s", "1")["attributes"]["color"]["name"], "rojo");
     assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
@@ -292,7 +244,7 @@ fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_th
 fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is_not() {
     let postgres = Postgres::start(&[]);
     let daemon = Daemon::with(&config(&postgres.url(), &format!("{TABLE}enrich_guard_sec = 1\nframes_kb_per_hour = 1")));
-    let centre = Centre::of(&postgres);
+    let centre = Centre::of(&postgres.url());
     open(&daemon, "s");
     ingest(&daemon, "s", &[("first", "cup", 0.5)], &at(0, 9), Some(&jpeg(1))).is(200);
     let db = tables(&postgres);
@@ -313,15 +265,15 @@ fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is
     });
     until("no guard", Duration::from_secs(10), || (db.count("session_store.guards") == 0).then_some(()));
     centre.receive();
-    assert_eq!(centre.enrich(&db, "azul"), ["first"]);
+    assert_eq!(enrich(&centre, &db, "azul"), ["first"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_told_and_nothing_is_lost() {
     let postgres = Postgres::start(&[]);
-    let centre = Centre::of(&postgres);
-    let ran = centre.home.run(&["receive-frames", "--once", "/nowhere"], b"");
+    let centre = Centre::of(&postgres.url());
+    let ran = centre.receive_into("/nowhere");
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("/nowhere is no folder"), "{}", ran.stderr);
 }
