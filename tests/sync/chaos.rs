@@ -321,7 +321,7 @@ fn chaos(home: Home, how: &str, centre: impl FnOnce(&Postgres) -> (PathBuf, Opti
     let postgres = Postgres::start_on(volume.as_ref().map(|_| disk.path()), &["min_wal_size=2MB", "max_wal_size=4MB"]);
     let proxy = Proxy::to(postgres.port);
     let syncing = config(&Postgres::url_at(proxy.port), &format!("{how}\nenrich_guard_sec = 1\non_delete = \"delete\""));
-    let (seen, centre) = centre(&postgres);
+    let (pictures, centre) = centre(&postgres);
     home.configure(&format!(
         "{syncing}[retention]\ninterval_sec = 2\n[[retention.rule]]\npaths = [\"{FLEETING}\"]\nkeep = \"1h\"\n"
     ));
@@ -335,7 +335,7 @@ fn chaos(home: Home, how: &str, centre: impl FnOnce(&Postgres) -> (PathBuf, Opti
         proxy,
         address: Arc::new(Mutex::new(daemon.address)),
         daemon,
-        enricher: Enricher::new(seen, FLEETING),
+        enricher: Enricher::new(pictures, FLEETING),
         centre,
         has_saved: false,
     };

@@ -119,7 +119,11 @@ impl Enricher {
     /// Panics where a row does not say what he wrote last, or says what he never wrote of it.
     #[track_caller]
     pub fn all_is_there(&self, db: &Db) {
-        let rows = db.rows("SELECT session_id, track_id, attributes, url_frame, enriched FROM detections");
+        // Under a guard without an end a picture is on its way, and the word is known to be of the one before.
+        let rows = db.rows(
+            "SELECT session_id, track_id, attributes, url_frame, enriched AND NOT EXISTS (SELECT FROM session_store.guards g
+                WHERE g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity') FROM detections d",
+        );
         let rows: BTreeMap<Key, Vec<Option<String>>> = rows.iter().map(|row| (key(row), row[2..].to_vec())).collect();
         for (key, words) in &self.last {
             let Some(row) = rows.get(key) else {
