@@ -57,8 +57,9 @@ WHERE (s.device_id, s.path, s.status, s.end_ts, s.postroll_sec, s.reason, s.medi
 
 /// First their detections, as whoever writes out a picture takes them before what is noted of it.
 const LOCK: &str = "
-SELECT FROM detections d JOIN session_store.owners o USING (session_id)
-WHERE d.session_id = ANY($2::text[]) AND o.gateway_id = $1 ORDER BY d.session_id, d.track_id FOR UPDATE OF d";
+SELECT FROM unnest($2::text[]) AS i(session_id) CROSS JOIN LATERAL (
+    SELECT FROM detections d WHERE d.session_id = i.session_id AND EXISTS (
+        SELECT FROM session_store.owners o WHERE o.session_id = i.session_id AND o.gateway_id = $1) FOR UPDATE) AS d";
 /// Their pictures go as well, and what was noted of them.
 const FORGET: &str = "
 WITH mine AS (SELECT session_id FROM session_store.owners WHERE session_id = ANY($2::text[]) AND gateway_id = $1),
