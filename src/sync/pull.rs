@@ -29,6 +29,8 @@ const ADVANCE: &str =
 const FORGET_PUSHES: &str = "DELETE FROM session_store.pushes WHERE gateway_id = $1 AND at < $2::timestamptz - interval '1 hour'";
 /// Where no index leads by `updated_at`, a pull reads the whole table: it may take one twentieth of the time.
 const SHARE: u32 = 20;
+/// About what a pull costs that finds nothing, with what TCP and TLS put around it.
+const ASKING_BYTES: u32 = 3000;
 
 const COLUMNS: &str = "d.session_id, d.track_id, d.url_frame, d.attributes::text, d.enriched, d.updated_at";
 /// Neither what this gateway wrote itself, nor what may be of a picture before.
@@ -86,6 +88,8 @@ impl Puller {
         limit: &mut Limit,
     ) -> Result<(), Trouble> {
         let begun = Instant::now();
+        limit.use_bytes(ASKING_BYTES as usize);
+        let between = limit.between_questions(ASKING_BYTES);
         self.end_guards(client, gateway, frames).await?;
         let mut taking = Taking { service, frames, limit };
         let marks = client
@@ -121,7 +125,7 @@ impl Puller {
             client.execute(FORGET_PUSHES, &[&gateway, &certain]).await?;
         }
         self.last = Some(moment);
-        let pause = if self.sweep.is_some() { Duration::ZERO } else { self.interval.max(begun.elapsed() * SHARE) };
+        let pause = if self.sweep.is_some() { Duration::ZERO } else { self.interval.max(begun.elapsed() * SHARE).max(between) };
         self.due = Instant::now() + pause;
         Ok(())
     }
