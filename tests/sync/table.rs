@@ -126,9 +126,11 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     assert_eq!(db.count("detections WHERE NOT enriched"), 0);
     until("it to be sent", Duration::from_secs(10), || (wanted(&db) == 0).then_some(()));
     db.run("UPDATE detections SET attributes = '{\"color\":{\"name\":\"gris\"}}' WHERE track_id = '1'");
-    let pulled = |daemon: &Daemon| until_health(daemon, "a look back", |sync| sync["lag_rows"] == 0);
-    pulled(&daemon);
-    assert_eq!(detection(&daemon, "s", "1")["enriched"], false);
+    let written = db.one("SELECT clock_timestamp()");
+    let pulled = format!("session_store.gateways WHERE pulled_until + interval '5 seconds' > '{written}'");
+    until("a look back", Duration::from_secs(10), || (db.count(&pulled) == 1).then_some(()));
+    let here = detection(&daemon, "s", "1");
+    assert_eq!((here["enriched"].as_bool(), here["attributes"]["color"]["name"].as_str()), (Some(false), Some("azul")));
     assert!(centre.receive().stderr.contains("1 pictures written, 0 damaged, 1 deleted"));
     assert!(!centre.file(&old).exists(), "the beaten one is deleted");
     assert_eq!(centre.enrich(&db, "gris"), ["1"]);
