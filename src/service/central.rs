@@ -242,6 +242,11 @@ pub fn put_received(folder: &Path, session: &SessionId, file: &str, bytes: &[u8]
     shared::put_received(folder, session, file, bytes)
 }
 
+/// Deletes what those left behind in the enricher's folder that were killed while they put a picture there.
+pub fn sweep_received(folder: &Path) -> io::Result<()> {
+    shared::sweep_received(folder)
+}
+
 /// Deletes a copy of a frame in a shared folder; one that is gone is fine.
 pub fn delete_shared(shared: &Path, session: &str, file: &str) -> io::Result<()> {
     shared::delete_copy(shared, session, file)

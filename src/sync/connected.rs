@@ -19,6 +19,8 @@ use super::worker::Worker;
 
 /// Rows that are to be tried again are looked for so often.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// About what that costs.
+const RETRY_BYTES: u32 = 1000;
 /// Live changes further behind than this are part of the backlog.
 const LIVE_BEHIND: u64 = 10_000;
 /// Copies of frames deleted at once.
@@ -178,7 +180,9 @@ impl<'c> Connected<'c> {
         if self.retry > Instant::now() {
             return Ok(());
         }
-        self.retry = Instant::now() + RETRY_EVERY;
+        worker.limit.use_bytes(RETRY_BYTES as usize);
+        let wait = RETRY_EVERY.max(worker.limit.between_questions(RETRY_BYTES));
+        self.retry = Instant::now().checked_add(wait).unwrap_or(self.retry);
         self.pusher.place.check(self.pusher.client).await?;
         let keys = set_aside::to_retry(self.pusher.client, &self.gateway, 1000).await?;
         if keys.is_empty() {

@@ -19,8 +19,10 @@ use super::trouble::Trouble;
 /// What the enricher wrote stays, but for a new picture, which is to be looked at anew ($17): also where the gateway had a word on it
 /// already and this database, restored from an older backup, has another one, on the picture before. A row that says "looked at" and
 /// has no attributes is one whose picture is not there yet; so is one that gets the name of such a picture, and then its attributes, if
-/// it has any, are of the one before, and under a guard without an end. The best confidence only rises: a gateway that was restored from an
-/// older backup takes nothing back. A row that would not change is not written, so that no trigger moves its `updated_at`.
+/// it has any, are of the one before, and under a guard without an end. The best confidence only rises: a gateway that was restored
+/// from an older backup takes nothing back, and what it has seen, or delivered, is not of the row's picture. A row that would not
+/// change is not written, so that no trigger moves its `updated_at`. Where pictures are sent behind their rows ($20), only who wrote one
+/// out says that there is something to look at.
 const UPSERT: &str = "
 WITH input AS (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
@@ -52,25 +54,26 @@ WITH input AS (
         created_at = least(excluded.created_at, d.created_at),
         updated_at = excluded.updated_at,
         attributes = CASE
-            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN excluded.attributes
+            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL AND excluded.conf >= d.conf
+                THEN excluded.attributes
             ELSE d.attributes END,
         enriched = CASE
-            WHEN excluded.enriched AND excluded.attributes IS NULL AND excluded.conf >= d.conf
+            WHEN ($20 OR (excluded.enriched AND excluded.attributes IS NULL)) AND excluded.conf >= d.conf
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN TRUE
-            WHEN NOT excluded.enriched AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
+            WHEN NOT excluded.enriched AND excluded.conf >= d.conf AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
                 WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity')) THEN FALSE
             WHEN NOT excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.url_frame IS NOT NULL
                 AND excluded.url_frame IS DISTINCT FROM d.url_frame THEN FALSE
-            WHEN excluded.enriched AND $17 AND NOT $20 AND excluded.conf >= d.conf AND excluded.attributes <> d.attributes
+            WHEN excluded.enriched AND $17 AND excluded.conf >= d.conf AND excluded.attributes <> d.attributes
                 AND regexp_replace(excluded.url_frame, '~[0-9a-f]+', '') <> regexp_replace(d.url_frame, '~[0-9a-f]+', '') THEN FALSE
-            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL THEN TRUE
+            WHEN d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL AND excluded.conf >= d.conf THEN TRUE
             ELSE d.enriched END
     WHERE (excluded.conf >= d.conf AND (d.cls, d.conf, d.bbox, d.url_frame, d.capture_ts, d.ingest_ts) IS DISTINCT FROM
             (excluded.cls, excluded.conf, excluded.bbox, excluded.url_frame, excluded.capture_ts, excluded.ingest_ts))
         OR excluded.first_ts < d.first_ts OR excluded.last_ts > d.last_ts OR excluded.created_at < d.created_at
-        OR (NOT excluded.enriched AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
+        OR (NOT excluded.enriched AND excluded.conf >= d.conf AND d.enriched AND (d.attributes IS NULL OR EXISTS (SELECT FROM session_store.guards g
                 WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity')))
-        OR (d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL)
+        OR (d.attributes IS NULL AND excluded.enriched AND excluded.attributes IS NOT NULL AND excluded.conf >= d.conf)
     RETURNING d.session_id, d.track_id, d.url_frame, d.attributes, d.enriched
 ), outcome AS (
     SELECT i.session_id, i.track_id, i.attributes::jsonb AS mine, i.enriched AS mine_enriched, i.undelivered,
@@ -78,10 +81,11 @@ WITH input AS (
         CASE WHEN w.session_id IS NULL THEN b.attributes ELSE w.attributes END AS attributes,
         CASE WHEN w.session_id IS NULL THEN b.enriched ELSE w.enriched END AS enriched,
         w.session_id IS NOT NULL AND b.session_id IS NOT NULL AND w.url_frame IS DISTINCT FROM b.url_frame AS is_replaced,
+        CASE WHEN w.session_id IS NULL THEN b.url_frame ELSE w.url_frame END IS NOT DISTINCT FROM i.url_frame AS is_mine,
         b.enriched AND b.attributes IS NULL AS was_undelivered, coalesce(b.waits, FALSE) AS waits,
         -- Looked at by the gateway's word alone, as after an older backup was put back: the picture may not be there.
-        w.session_id IS NOT NULL AND $20 AND i.enriched AND regexp_replace(w.url_frame, '~[0-9a-f]+', '')
-            IS DISTINCT FROM regexp_replace(b.url_frame, '~[0-9a-f]+', '') AND b.session_id IS NOT NULL AS is_unseen
+        $20 AND i.enriched AND b.session_id IS NOT NULL AND w.url_frame = i.url_frame AND regexp_replace(w.url_frame, '~[0-9a-f]+', '')
+            IS DISTINCT FROM regexp_replace(b.url_frame, '~[0-9a-f]+', '') AS is_unseen
     FROM input i LEFT JOIN before b USING (session_id, track_id) LEFT JOIN written w USING (session_id, track_id)
 ), diverging AS (
     INSERT INTO session_store.diverged (gateway_id, session_id, track_id)
@@ -97,8 +101,9 @@ WITH input AS (
     FROM outcome
     WHERE $19 AND (
         is_unseen
-        OR (waits AND NOT undelivered AND NOT mine_enriched)
-        OR (is_replaced AND (waits OR NOT was_undelivered) AND (undelivered OR ($17 AND $18 > 0))))
+        OR (waits AND is_mine AND NOT undelivered AND NOT mine_enriched)
+        OR (is_replaced AND (waits OR NOT was_undelivered)
+            AND (undelivered OR ($17 AND $18 > 0 AND NOT ($20 AND mine_enriched)))))
     ON CONFLICT (gateway_id, session_id, track_id) DO UPDATE SET until = excluded.until
 ), beating AS (
     INSERT INTO session_store.beaten_frames (gateway_id, url_frame)
@@ -119,23 +124,35 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
          attributes, enriched, undelivered)
 ON CONFLICT DO NOTHING";
 
+/// Before rows are written whose pictures come behind them. Else `before` might show a row as it was before its picture was written out
+/// and somebody looked at it, and no guard would be set. By the rows' order, as they are written.
+const LOCK: &str = "
+SELECT FROM unnest($1::text[], $2::text[]) AS i(session_id, track_id) CROSS JOIN LATERAL (
+    SELECT FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1 FOR NO KEY UPDATE) AS d";
+
 /// Asks for the pictures that are not there, and gives up those that no row names any more. A row says so itself: "looked at",
-/// and without attributes or under a guard without an end. So asking again is harmless.
+/// and without attributes or under a guard without an end. So asking again is harmless. What the row names is what counts: a gateway
+/// that was restored from an older backup has another picture, and the row's may have been sent whole. One that is asked for again is
+/// not to be deleted.
 const ASK: &str = "
-WITH input AS (
-    SELECT i.*, EXISTS (SELECT FROM session_store.guards g WHERE g.gateway_id = $1 AND g.session_id = i.session_id
-        AND g.track_id = i.track_id AND g.until = 'infinity') AS waits
+WITH named AS MATERIALIZED (
+    SELECT d.*, i.undelivered, i.url_frame IS NOT DISTINCT FROM d.url_frame AS is_mine, EXISTS (SELECT FROM session_store.guards g
+        WHERE g.gateway_id = $1 AND g.session_id = d.session_id AND g.track_id = d.track_id AND g.until = 'infinity') AS waits
     FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[]) AS i(session_id, track_id, url_frame, undelivered)
+    CROSS JOIN LATERAL (SELECT d.session_id, d.track_id, d.url_frame, d.capture_ts, d.attributes, d.enriched
+        FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
 ), given_up AS (
-    DELETE FROM session_store.frames f USING input i
-    WHERE f.gateway_id = $1 AND f.session_id = i.session_id AND f.track_id = i.track_id
-        AND NOT ((i.undelivered OR i.waits) AND f.url_frame IS NOT DISTINCT FROM i.url_frame)
+    DELETE FROM session_store.frames f USING named n
+    WHERE f.gateway_id = $1 AND f.session_id = n.session_id AND f.track_id = n.track_id
+        AND (f.url_frame IS DISTINCT FROM n.url_frame OR (n.is_mine AND NOT n.undelivered AND NOT n.waits))
+), wanted AS MATERIALIZED (
+    SELECT n.session_id, n.track_id, n.url_frame, n.capture_ts FROM named n
+    WHERE n.is_mine AND n.url_frame IS NOT NULL AND n.enriched AND (n.waits OR (n.undelivered AND n.attributes IS NULL))
+), kept AS (
+    DELETE FROM session_store.beaten_frames b USING wanted w WHERE b.gateway_id = $1 AND b.url_frame = w.url_frame
 )
 INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec)
-SELECT $1, d.session_id, d.track_id, d.url_frame, d.capture_ts, $6
-FROM input i CROSS JOIN LATERAL (
-    SELECT * FROM detections d WHERE d.session_id = i.session_id AND d.track_id = i.track_id LIMIT 1) AS d
-WHERE d.url_frame = i.url_frame AND d.enriched AND (i.waits OR (i.undelivered AND d.attributes IS NULL))
+SELECT $1, session_id, track_id, url_frame, capture_ts, $6 FROM wanted
 ON CONFLICT DO NOTHING";
 
 /// Attributes that were changed at the gateway join those that are here. What comes of it goes back there. The gateway's own enricher
@@ -201,6 +218,7 @@ pub struct How {
 /// Prepared on one connection.
 pub struct Statements {
     insert: Statement,
+    lock: Statement,
     upsert: Statement,
     ask: Statement,
     patch: Statement,
@@ -213,6 +231,7 @@ impl Statements {
         client.batch_execute("SET plan_cache_mode = force_custom_plan").await?;
         Ok(Self {
             insert: client.prepare(INSERT).await?,
+            lock: client.prepare(LOCK).await?,
             upsert: client.prepare(UPSERT).await?,
             ask: client.prepare(ASK).await?,
             patch: client.prepare(PATCH).await?,
@@ -262,6 +281,9 @@ impl Statements {
         // A few rows are changes, most often; they need not be sent twice.
         let mut count = if rows.len() >= BACKLOG { tx.execute(&self.insert, &columns).await? } else { 0 };
         if count < rows.len() as u64 {
+            if how.asks {
+                tx.execute(&self.lock, &[&sessions, &tracks]).await?;
+            }
             let guard = how.guard.as_secs_f64();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&gateway];
             values.extend(columns);

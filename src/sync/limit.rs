@@ -9,6 +9,8 @@ use crate::domain::central::DayWindow;
 /// What was not used is kept for so long. So an hour after a quiet time may take a twelfth more.
 const KEPT: Duration = Duration::from_secs(300);
 const HOUR: f64 = 3600.0;
+/// What only asks may take so much of the link: one tenth.
+const ASKING_SHARE: f64 = 10.0;
 
 /// So many bytes an hour, evenly: a restart gains nothing, and no hour begins with a burst. What is to be sent goes whole, and is paid
 /// for afterwards.
@@ -52,6 +54,11 @@ impl Allowance {
         self.refill(now);
         Duration::try_from_secs_f64((-self.left / self.rate).max(0.0)).unwrap_or(Duration::MAX)
     }
+
+    /// How long it takes to earn `bytes`; zero where there is no limit.
+    fn time_for(&self, bytes: f64) -> Duration {
+        if self.rate > 0.0 { Duration::try_from_secs_f64(bytes / self.rate).unwrap_or(Duration::MAX) } else { Duration::ZERO }
+    }
 }
 
 /// What may be used of the link.
@@ -77,6 +84,11 @@ impl Limit {
     pub fn use_frame_bytes(&mut self, bytes: usize) {
         self.use_bytes(bytes);
         self.frames.take(bytes, Instant::now());
+    }
+
+    /// How long to wait between questions that cost `bytes` each: they come all day, also when there is nothing to send.
+    pub fn between_questions(&self, bytes: u32) -> Duration {
+        self.all.time_for(f64::from(bytes) * ASKING_SHARE)
     }
 
     /// How long to wait before the link may be used again; none where it may now.
@@ -120,6 +132,13 @@ mod tests {
             }
         }
         assert!((3_500_000..=3_600_000 + 300_000 + 50_000).contains(&used), "{used}");
+    }
+
+    #[test]
+    fn questions_take_a_tenth_of_the_link() {
+        let limit = Limit::new(None, 3_600_000, 0);
+        assert_eq!(limit.between_questions(3000), Duration::from_secs(30));
+        assert_eq!(Limit::new(None, 0, 1).between_questions(3000), Duration::ZERO);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::store::Runs;
 
 use super::trouble::Trouble;
 
-/// Only from where this gateway believes it to be.
-pub const ADVANCE: &str =
-    "UPDATE session_store.gateways SET place = $3, first_place = $4, seen_at = now() WHERE gateway_id = $1 AND place = $2";
+/// Only from where this gateway believes it to be, in its own feed: in a first pass the place itself does not move for long.
+pub const ADVANCE: &str = "UPDATE session_store.gateways SET place = $4, first_place = $5, seen_at = now()
+WHERE gateway_id = $1 AND place = $2 AND first_place = $3 AND epoch = $6";
 
 /// Up to which number of the feed what is central.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Place {
     pub gateway: String,
     /// Up to which number of the feed what is central, by the central database.
     pub committed: Reached,
+    /// Of which feed.
+    epoch: String,
 }
 
 /// The own feed.
@@ -122,19 +124,25 @@ pub async fn load(
     }
     tx.execute("UPDATE session_store.gateways SET run = $2 WHERE gateway_id = $1 AND run <> $2", &[&gateway, &run]).await?;
     tx.commit().await?;
-    Ok(Place { gateway: gateway.to_owned(), committed })
+    Ok(Place { gateway: gateway.to_owned(), committed, epoch: epoch.to_owned() })
 }
 
 impl Place {
     /// Looks whether the place is still where it was.
     pub async fn check(&self, client: &Client) -> Result<(), Trouble> {
-        let row = client.query_opt("SELECT place FROM session_store.gateways WHERE gateway_id = $1", &[&self.gateway]).await?;
-        if row.is_some_and(|row| row.get::<_, i64>(0) == self.committed.all) { Ok(()) } else { Err(Trouble::Moved) }
+        let found = "SELECT place, first_place, epoch FROM session_store.gateways WHERE gateway_id = $1";
+        let row = client.query_opt(found, &[&self.gateway]).await?;
+        let is_there = row.is_some_and(|row| {
+            let reached = Reached { all: row.get(0), first: row.get(1) };
+            reached == self.committed && row.get::<_, &str>(2) == self.epoch
+        });
+        if is_there { Ok(()) } else { Err(Trouble::Moved) }
     }
 
     /// Moves the place within the transaction that made it true; `advance` is `ADVANCE`, prepared.
     pub async fn advance(&self, tx: &Transaction<'_>, advance: &Statement, to: Reached) -> Result<(), Trouble> {
-        let moved = tx.execute(advance, &[&self.gateway, &self.committed.all, &to.all, &to.first]).await?;
+        let Reached { all, first } = self.committed;
+        let moved = tx.execute(advance, &[&self.gateway, &all, &first, &to.all, &to.first, &self.epoch]).await?;
         // A rebuild was asked for, or an older backup was put back, or another store has the same name.
         if moved == 1 { Ok(()) } else { Err(Trouble::Moved) }
     }

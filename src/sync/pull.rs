@@ -29,6 +29,8 @@ const ADVANCE: &str =
 const FORGET_PUSHES: &str = "DELETE FROM session_store.pushes WHERE gateway_id = $1 AND at < $2::timestamptz - interval '1 hour'";
 /// Where no index leads by `updated_at`, a pull reads the whole table: it may take one twentieth of the time.
 const SHARE: u32 = 20;
+/// About what a pull costs that finds nothing, with what TCP and TLS put around it.
+const ASKING_BYTES: u32 = 3000;
 
 const COLUMNS: &str = "d.session_id, d.track_id, d.url_frame, d.attributes::text, d.enriched, d.updated_at";
 /// Neither what this gateway wrote itself, nor what may be of a picture before.
@@ -86,6 +88,8 @@ impl Puller {
         limit: &mut Limit,
     ) -> Result<(), Trouble> {
         let begun = Instant::now();
+        limit.use_bytes(ASKING_BYTES as usize);
+        let between = limit.between_questions(ASKING_BYTES);
         self.end_guards(client, gateway, frames).await?;
         let mut taking = Taking { service, frames, limit };
         let marks = client
@@ -121,15 +125,20 @@ impl Puller {
             client.execute(FORGET_PUSHES, &[&gateway, &certain]).await?;
         }
         self.last = Some(moment);
-        let pause = if self.sweep.is_some() { Duration::ZERO } else { self.interval.max(begun.elapsed() * SHARE) };
+        let pause = if self.sweep.is_some() { Duration::ZERO } else { self.interval.max(begun.elapsed() * SHARE).max(between) };
         self.due = Instant::now() + pause;
         Ok(())
     }
 
-    /// The time of better pictures is over: what was written of them meanwhile is asked for once more.
+    /// The time of better pictures is over: what was written of them meanwhile is asked for once more. What the rows say comes back, also
+    /// of those that are as they were in that time: it was not looked at then.
     async fn end_guards(&self, client: &Client, gateway: &str, frames: &Frames) -> Result<(), Trouble> {
         let asked = "
-            WITH over AS (DELETE FROM session_store.guards WHERE gateway_id = $1 AND until < now() RETURNING session_id, track_id)
+            WITH over AS (DELETE FROM session_store.guards WHERE gateway_id = $1 AND until < now() RETURNING session_id, track_id),
+            asked AS (
+                INSERT INTO session_store.diverged (gateway_id, session_id, track_id) SELECT $1, session_id, track_id FROM over
+                ON CONFLICT DO NOTHING
+            )
             UPDATE detections d SET enriched = FALSE FROM over o
             WHERE d.session_id = o.session_id AND d.track_id = o.track_id AND d.enriched AND d.attributes IS NOT NULL AND $2";
         client.execute(asked, &[&gateway, &!frames.are_blind()]).await?;

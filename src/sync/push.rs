@@ -76,6 +76,11 @@ impl Item {
     }
 }
 
+/// About how many bytes they are on the wire.
+fn bytes(items: &[Item]) -> usize {
+    items.iter().map(|item| if let Item::Detection(row) = item { row.bytes() } else { 400 }).sum()
+}
+
 /// Writes batches over one connection.
 pub struct Pusher<'c> {
     /// The connection.
@@ -164,13 +169,14 @@ impl<'c> Pusher<'c> {
         let items = self.items(batch, limit).await?;
         self.refused.clear();
         match self.write(&items, to, foreign).await {
-            Err(Trouble::Row(_)) => self.isolate(items.clone(), to, foreign).await?,
+            Err(Trouble::Row(_)) => self.isolate(items.clone(), to, foreign, limit).await?,
             Err(Trouble::Orphan(_)) => {
                 // Somebody deleted sessions centrally: with their detections they come again.
                 self.owned.clear();
                 let again = self.with_sessions(items.clone()).await?;
+                limit.use_bytes(bytes(&again));
                 match self.write(&again, to, foreign).await {
-                    Err(Trouble::Row(_) | Trouble::Orphan(_)) => self.isolate(again, to, foreign).await?,
+                    Err(Trouble::Row(_) | Trouble::Orphan(_)) => self.isolate(again, to, foreign, limit).await?,
                     other => other?,
                 }
             }
@@ -216,8 +222,7 @@ impl<'c> Pusher<'c> {
             items.push(Item::Detection(Box::new(Row { session, detection, url_frame, is_undelivered, patched })));
         }
         let items = self.with_sessions(items).await?;
-        let bytes: usize = items.iter().map(|item| if let Item::Detection(row) = item { row.bytes() } else { 400 }).sum();
-        limit.use_bytes(bytes);
+        limit.use_bytes(bytes(&items));
         Ok(items)
     }
 
@@ -313,9 +318,16 @@ impl<'c> Pusher<'c> {
     }
 
     /// Finds the rows at fault by halves, writes the others and sets those aside.
-    async fn isolate(&mut self, items: Vec<Item>, to: Option<Reached>, foreign: &mut HashSet<SessionId>) -> Result<(), Trouble> {
+    async fn isolate(
+        &mut self,
+        items: Vec<Item>,
+        to: Option<Reached>,
+        foreign: &mut HashSet<SessionId>,
+        limit: &mut Limit,
+    ) -> Result<(), Trouble> {
         let mut pieces = vec![items];
         while let Some(mut piece) = pieces.pop() {
+            limit.use_bytes(bytes(&piece));
             match self.write(&piece, None, foreign).await {
                 Ok(()) => {}
                 Err(Trouble::Row(error) | Trouble::Orphan(error)) if piece.len() <= 1 => {

@@ -11,7 +11,7 @@ use crate::domain::frame::Jpeg;
 use crate::domain::ids::{FileName, SessionId};
 use crate::domain::wire::file_of_frame_url;
 use crate::runtime::shutdown;
-use crate::service::central::{delete_shared, put_received};
+use crate::service::central::{delete_shared, put_received, sweep_received};
 
 use super::address::Address;
 use super::connection::connect;
@@ -73,7 +73,7 @@ pub fn run(address: &Address, folder: &Path, once: bool) -> Result<Received, Str
         .enable_all()
         .build()
         .map_err(|error| format!("The runtime cannot be started: {error}."))?;
-    let mut receiver = Receiver { address, folder, done: Received::default() };
+    let mut receiver = Receiver { address, folder, done: Received::default(), held: None };
     let done = runtime.block_on(async {
         if once {
             let done = receiver.receive(true).await;
@@ -93,6 +93,8 @@ struct Receiver<'r> {
     address: &'r Address,
     folder: &'r Path,
     done: Received,
+    /// Why one of the last round's pictures could not be written out.
+    held: Option<Trouble>,
 }
 
 impl Receiver<'_> {
@@ -118,11 +120,16 @@ impl Receiver<'_> {
     async fn receive(&mut self, once: bool) -> Result<(), Trouble> {
         let mut client = connect(self.address).await?;
         schema::prepare(&mut client).await?;
+        let folder = self.folder.to_owned();
+        on_disk(self.folder, move || sweep_received(&folder)).await?;
         loop {
             let round = self.round(&mut client).await?;
             if round.any() {
                 tracing::info!(round.written, round.damaged, round.deleted, "pictures of gateways");
                 continue;
+            }
+            if let Some(trouble) = self.held.take() {
+                return Err(trouble);
             }
             if once {
                 return Ok(());
@@ -133,6 +140,7 @@ impl Receiver<'_> {
 
     async fn round(&mut self, client: &mut Client) -> Result<Received, Trouble> {
         let begun = self.done;
+        self.held = None;
         for row in client.query(ARRIVED, &[&AT_ONCE]).await? {
             let arrived = Arrived { id: row.get(0), session: row.get(1), track: row.get(2), url: row.get(3), length: row.get(4) };
             self.write(client, &arrived).await?;
@@ -168,7 +176,11 @@ impl Receiver<'_> {
         };
         let folder = self.folder.to_owned();
         let to = place.clone();
-        on_disk(self.folder, move || put_received(&folder, &to.0, &to.1, &bytes)).await?;
+        if let Err(trouble) = on_disk(self.folder, move || put_received(&folder, &to.0, &to.1, &bytes)).await {
+            // It may be its session's folder alone that cannot be written to.
+            self.held.get_or_insert(trouble);
+            return Ok(());
+        }
         let tx = client.transaction().await?;
         tx.execute(LOCK, &[&arrived.session, &arrived.track]).await?;
         tx.execute(PLACED, &[&arrived.id]).await?;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Statement};
 
@@ -21,12 +21,16 @@ const PIECE: usize = 64 << 10;
 const LISTED: i64 = 50;
 /// A frames folder whose volume is not mounted is looked for so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// A file that cannot be read is tried again so often, …
+const TRY_AGAIN: Duration = Duration::from_secs(600);
+/// … and so many are remembered.
+const MAX_UNREADABLE: usize = 1000;
 /// About what goes around a piece.
 const AROUND: usize = 250;
 
 const LIST: &str = "
 SELECT id, session_id, url_frame, sent, length FROM session_store.frames
-WHERE gateway_id = $1 AND sent IS DISTINCT FROM length ORDER BY capture_ts DESC, id LIMIT $2";
+WHERE gateway_id = $1 AND sent IS DISTINCT FROM length AND id <> ALL($3::bigint[]) ORDER BY capture_ts DESC, id LIMIT $2";
 /// Only where it is still wanted, and the piece the next one.
 const SEND: &str = "
 WITH moved AS (
@@ -53,8 +57,10 @@ enum Piece {
     Bytes(Vec<u8>, i32),
     /// It is another file than was begun.
     Changed,
-    /// There is no such file, or none that can be read.
+    /// There is no such file.
     Gone,
+    /// It cannot be read: the disk may say so, or a process that has too many files open.
+    Unreadable,
     /// The whole folder is not there.
     Away,
 }
@@ -66,13 +72,16 @@ pub struct Sender {
     wanted: VecDeque<Wanted>,
     /// Whether something may be wanted that is not listed.
     is_stale: bool,
+    /// Those whose files could not be read, since a while.
+    unreadable: Vec<i64>,
+    tried: Instant,
 }
 
 impl Sender {
     /// Prepared on one connection.
     pub async fn new(client: &Client) -> Result<Self, Trouble> {
         let (list, send) = (client.prepare(LIST).await?, client.prepare(SEND).await?);
-        Ok(Self { list, send, wanted: VecDeque::new(), is_stale: true })
+        Ok(Self { list, send, wanted: VecDeque::new(), is_stale: true, unreadable: Vec::new(), tried: Instant::now() })
     }
 
     /// Rows were written that may have asked for pictures.
@@ -94,8 +103,13 @@ impl Sender {
         service: &Service,
         limit: &mut Limit,
     ) -> Result<Option<Duration>, Trouble> {
+        if self.tried.elapsed() >= TRY_AGAIN {
+            self.tried = Instant::now();
+            self.is_stale |= !self.unreadable.is_empty();
+            self.unreadable.clear();
+        }
         if self.is_stale {
-            let rows = client.query(&self.list, &[&gateway, &LISTED]).await?;
+            let rows = client.query(&self.list, &[&gateway, &LISTED, &self.unreadable]).await?;
             let wanted = |row: tokio_postgres::Row| Wanted {
                 id: row.get(0),
                 session: row.get(1),
@@ -129,9 +143,13 @@ impl Sender {
                 client.execute(BEGIN_ANEW, &[&wanted.id]).await?;
                 (wanted.sent, wanted.length) = (0, None);
             }
+            Piece::Unreadable if self.unreadable.len() < MAX_UNREADABLE => {
+                self.unreadable.push(wanted.id);
+                self.next();
+            }
             Piece::Away => return Ok(Some(LOOK_AGAIN)),
             // Beaten: its successor's row comes. Deleted with its session, or lost: then there is nothing to look at.
-            Piece::Gone => {
+            Piece::Gone | Piece::Unreadable => {
                 client.execute(GIVE_UP, &[&wanted.id]).await?;
                 self.next();
             }
@@ -166,10 +184,11 @@ async fn piece(service: &Service, wanted: &Wanted) -> Result<Piece, Trouble> {
             if !frames.is_paired(&uuid) {
                 return Piece::Away;
             }
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, %session, "a frame cannot be read and is not sent");
+            if error.kind() == io::ErrorKind::NotFound {
+                return Piece::Gone;
             }
-            Piece::Gone
+            tracing::warn!(%error, %session, "a frame cannot be read and is not sent; it is tried again");
+            Piece::Unreadable
         })
     });
     read.await.map_err(|error| Trouble::Store(error.to_string()))

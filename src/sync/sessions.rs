@@ -55,6 +55,11 @@ WHERE (s.device_id, s.path, s.status, s.end_ts, s.postroll_sec, s.reason, s.medi
        excluded.media_connect_ts, excluded.media_start_ts, excluded.media_end_ts, excluded.recommended_start_offset_ms,
        excluded.configured_classes, excluded.detected_classes, excluded.created_at)";
 
+/// First their detections, as whoever writes out a picture takes them before what is noted of it.
+const LOCK: &str = "
+SELECT FROM unnest($2::text[]) AS i(session_id) CROSS JOIN LATERAL (
+    SELECT FROM detections d WHERE d.session_id = i.session_id AND EXISTS (
+        SELECT FROM session_store.owners o WHERE o.session_id = i.session_id AND o.gateway_id = $1) FOR UPDATE) AS d";
 /// Their pictures go as well, and what was noted of them.
 const FORGET: &str = "
 WITH mine AS (SELECT session_id FROM session_store.owners WHERE session_id = ANY($2::text[]) AND gateway_id = $1),
@@ -135,6 +140,7 @@ impl Statements {
 /// Deletes the rows of sessions that are no more, as far as they are `gateway`'s; with their pictures, where some `sees` them.
 pub async fn delete(tx: &Transaction<'_>, gateway: &str, ids: &[SessionId], sees: bool) -> Result<(), Trouble> {
     let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
+    tx.execute(LOCK, &[&gateway, &ids]).await?;
     tx.execute(FORGET, &[&gateway, &ids, &sees]).await?;
     tx.execute(DELETE, &[&gateway, &ids]).await?;
     tx.execute(DISOWN, &[&gateway, &ids]).await?;

@@ -8,6 +8,7 @@ use crate::compare::{become_equal, health, until_health};
 use crate::gateways::tables;
 use crate::main_path::config;
 use crate::postgres::Postgres;
+use crate::proxy::Proxy;
 use crate::support::agent::{END, START, open};
 use crate::support::daemon::{Daemon, Home};
 use crate::support::records::{detection_line, session_line};
@@ -94,4 +95,23 @@ fn rows_of_given_classes_go_first_and_none_goes_twice_or_is_forgotten() {
     home.configure(&config(&postgres.url(), "first_classes = [\"dog\", \"cup\"]"));
     let daemon = Daemon::on(home);
     become_equal(&daemon, &db, Duration::from_secs(30));
+}
+
+/// An hour of 100 kB was passed by megabytes on a day without news: what came back was asked for every few seconds, and not counted.
+#[test]
+fn a_metered_link_that_carries_nothing_is_not_used_up_by_questions() {
+    let postgres = Postgres::start(&[]);
+    let proxy = Proxy::to(postgres.port);
+    // 5 kB a second; without a limit a pull a second takes half of that.
+    let daemon = Daemon::with(&config(&Postgres::url_at(proxy.port), "kb_per_hour = 18_000"));
+    open(&daemon, "s");
+    become_equal(&daemon, &tables(&postgres), Duration::from_secs(20));
+    until_health(&daemon, "the connection to be paid for", |sync| sync["state"] == "up to date" && sync["lag_rows"] == 0);
+    let before = proxy.carried();
+    std::thread::sleep(Duration::from_secs(10));
+    let carried = proxy.carried() - before;
+    assert!(carried < 9000, "{carried} bytes");
+    // What is to be sent does not wait for a question.
+    open(&daemon, "live");
+    become_equal(&daemon, &tables(&postgres), Duration::from_secs(10));
 }

@@ -15,6 +15,8 @@ struct Shared {
     open: AtomicBool,
     /// Bytes from the gateway that pass before the next cut; 0 for no cut.
     left: AtomicU64,
+    /// Bytes that came through, both ways.
+    carried: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -22,7 +24,13 @@ impl Proxy {
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let shared = Arc::new(Shared { target, open: AtomicBool::new(true), left: AtomicU64::new(0), streams: Mutex::default() });
+        let shared = Arc::new(Shared {
+            target,
+            open: AtomicBool::new(true),
+            left: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
+            streams: Mutex::default(),
+        });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -52,6 +60,11 @@ impl Proxy {
         self.cut();
     }
 
+    /// Bytes that came through so far, both ways.
+    pub fn carried(&self) -> u64 {
+        self.shared.carried.load(Ordering::SeqCst)
+    }
+
     pub fn open(&self) {
         self.shared.open.store(true, Ordering::SeqCst);
     }
@@ -76,6 +89,7 @@ impl Shared {
         let mut buffer = [0; 4096];
         while let Ok(read) = from.read(&mut buffer) {
             let mut pass = read;
+            self.carried.fetch_add(read as u64, Ordering::SeqCst);
             if counts {
                 let left = self.left.load(Ordering::SeqCst);
                 if left > 0 {

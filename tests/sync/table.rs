@@ -78,9 +78,11 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     assert_eq!(db.count("detections WHERE NOT enriched"), 0);
     until("it to be sent", Duration::from_secs(10), || (wanted(&db) == 0).then_some(()));
     db.run("UPDATE detections SET attributes = '{\"color\":{\"name\":\"gris\"}}' WHERE track_id = '1'");
-    let pulled = |daemon: &Daemon| until_health(daemon, "a look back", |sync| sync["lag_rows"] == 0);
-    pulled(&daemon);
-    assert_eq!(detection(&daemon, "s", "1")["enriched"], false);
+    let written = db.one("SELECT clock_timestamp()");
+    let pulled = format!("session_store.gateways WHERE pulled_until + interval '5 seconds' > '{written}'");
+    until("a look back", Duration::from_secs(10), || (db.count(&pulled) == 1).then_some(()));
+    let here = detection(&daemon, "s", "1");
+    assert_eq!((here["enriched"].as_bool(), here["attributes"]["color"]["name"].as_str()), (Some(false), Some("azul")));
     assert!(centre.receive().stderr.contains("1 pictures written, 0 damaged, 1 deleted"));
     assert!(!centre.file(&old).exists(), "the beaten one is deleted");
     assert_eq!(enrich(&centre, &db, "gris"), ["1"]);
@@ -206,7 +208,7 @@ fn with_its_session_a_picture_goes_too() {
     let daemon = Daemon::on(home);
     become_equal(&daemon, &db, Duration::from_secs(20));
     assert!(centre.receive().stderr.contains("2 deleted"));
-    assert!(!file.exists());
+    assert!(!centre.folder().join("s").exists(), "nor is its folder left");
     assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
 }
 
@@ -267,6 +269,88 @@ fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is
     centre.receive();
     assert_eq!(enrich(&centre, &db, "azul"), ["first"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+/// The push looked at a row, saw that its picture was not there yet, and so set no guard for the one that came behind it. Meanwhile the
+/// picture was written out and looked at, and its colour was taken for that of the next.
+#[test]
+fn a_picture_that_is_written_out_while_a_better_ones_row_comes_gives_that_one_no_colour() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), TABLE));
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    let db = tables(&postgres);
+    until("it to be sent", Duration::from_secs(20), || (db.count("session_store.frames WHERE sent = length") == 1).then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(10));
+    let old = central_url(&db, "1");
+    // What receive-frames does, just before its commit.
+    let receiver = postgres.db();
+    receiver.run("BEGIN; UPDATE detections SET enriched = FALSE; DELETE FROM session_store.frames");
+    ingest(&daemon, "s", &[("1", "cup", 0.9)], &at(0, 2), Some(&jpeg(2))).is(200);
+    until("the push to wait", Duration::from_secs(10), || {
+        (db.count("pg_stat_activity WHERE wait_event_type = 'Lock'") > 0).then_some(())
+    });
+    receiver.run("COMMIT");
+    until("the better row", Duration::from_secs(10), || (central_url(&db, "1") != old).then_some(()));
+    assert_eq!(db.count("session_store.guards WHERE until = 'infinity'"), 1, "somebody may be looking at the first");
+}
+
+/// The store was restored from a backup in which a track's best sighting was an earlier one. The better one's picture had been sent whole
+/// and was struck off; and when pictures came by common storage, the row said that there was something to look at, but named another.
+#[test]
+fn a_gateway_that_was_restored_says_nothing_of_a_better_picture_that_it_does_not_know() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), TABLE));
+    let centre = Centre::of(&postgres.url());
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    let db = tables(&postgres);
+    until("it to be sent", Duration::from_secs(20), || (db.count("session_store.frames WHERE sent = length") == 1).then_some(()));
+    become_equal(&daemon, &db, Duration::from_secs(10));
+    // As if it had forgotten a better one.
+    db.run(
+        "UPDATE detections SET conf = 0.9, url_frame = replace(url_frame, '~', 'x~');
+         UPDATE session_store.frames SET url_frame = replace(url_frame, '~', 'x~')",
+    );
+    let ran = daemon.home().run(&["sync", "--url", &format!("http://{}", daemon.address), "rebuild"], b"");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    until("all to be compared", Duration::from_secs(20), || {
+        (db.count("session_store.gateways WHERE place > 0") == 1).then_some(())
+    });
+    assert!(centre.receive().stderr.contains("1 pictures written"));
+    assert_eq!(enrich(&centre, &db, "azul"), ["1"]);
+    // And another that never got there.
+    let home = daemon.stop();
+    db.run(
+        "UPDATE detections SET conf = 0.95, url_frame = replace(url_frame, 'x~', 'y~'), attributes = NULL, enriched = TRUE;
+         UPDATE session_store.gateways SET place = -1",
+    );
+    home.configure(&config(&postgres.url(), &format!("frames = \"shared\"\nshared_path = \"{}\"", centre.folder().display())));
+    let daemon = Daemon::on(home);
+    until_health(&daemon, "all to be compared", |sync| sync["lag_rows"] == 0);
+    assert_eq!(enrich(&centre, &db, "never"), Vec::<String>::new());
+}
+
+#[test]
+fn a_sessions_folder_that_cannot_be_written_to_holds_up_no_other() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), TABLE));
+    let centre = Centre::of(&postgres.url());
+    for (id, second) in [("well", 1), ("blocked", 9)] {
+        open(&daemon, id);
+        ingest(&daemon, id, &[(id, "cup", 0.5)], &at(0, second), Some(&jpeg(1))).is(200);
+    }
+    let db = tables(&postgres);
+    until("both to be sent", Duration::from_secs(20), || {
+        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
+    });
+    std::fs::write(centre.folder().join("blocked"), b"").expect("written");
+    let ran = centre.receive();
+    assert!(ran.code == Some(1) && ran.stderr.contains("blocked is a link or a file"), "{}", ran.stderr);
+    assert_eq!(enrich(&centre, &db, "azul"), ["well"]);
+    std::fs::remove_file(centre.folder().join("blocked")).expect("removed");
+    assert!(centre.receive().stderr.contains("1 pictures written"));
+    assert_eq!(enrich(&centre, &db, "azul"), ["blocked"]);
 }
 
 #[test]

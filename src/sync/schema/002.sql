@@ -28,6 +28,9 @@ CREATE TABLE session_store.frame_pieces (
 -- A JPEG is compressed already.
 ALTER TABLE session_store.frame_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
 
+-- Those without an end, of pictures that wait, may be many.
+CREATE INDEX guards_until ON session_store.guards (gateway_id, until);
+
 ALTER TABLE session_store.gateways
     -- Classes whose rows go first in a backlog, as JSON, and up to which number of the feed those are here.
     ADD COLUMN first_classes TEXT NOT NULL DEFAULT '[]',
