@@ -33,6 +33,8 @@ pub struct Central {
     pub pushed: u64,
     /// Pictures sent by this process.
     pub frames_sent: u64,
+    /// Whether no more pictures are sent, since too many wait in the central database for `receive-frames`.
+    pub frames_held_up: bool,
     /// Enrichments taken by this process.
     pub pulled: u64,
     /// Rows that the central database refused.
@@ -52,6 +54,12 @@ impl Central {
                 "{} sessions belong to another gateway in the central database and are not pushed: see `session-store sync status`.",
                 self.foreign_sessions
             ));
+        }
+        if self.frames_held_up {
+            problems.push(
+                "Too many pictures wait in the central database, and no more are sent: does `session-store receive-frames` run there?"
+                    .to_owned(),
+            );
         }
         if self.set_aside > 0 {
             problems.push(format!(

@@ -9,7 +9,7 @@ use crate::domain::central::DayWindow;
 /// What was not used is kept for so long. So an hour after a quiet time may take a twelfth more.
 const KEPT: Duration = Duration::from_secs(300);
 const HOUR: f64 = 3600.0;
-/// What only asks may take so much of the link: one tenth.
+/// Each kind of question may take so much of the link: one tenth. There are two.
 const ASKING_SHARE: f64 = 10.0;
 
 /// So many bytes an hour, evenly: a restart gains nothing, and no hour begins with a burst. What is to be sent goes whole, and is paid
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_take_a_tenth_of_the_link() {
+    fn a_kind_of_question_takes_a_tenth_of_the_link() {
         let limit = Limit::new(None, 3_600_000, 0);
         assert_eq!(limit.between_questions(3000), Duration::from_secs(30));
         assert_eq!(Limit::new(None, 0, 1).between_questions(3000), Duration::ZERO);

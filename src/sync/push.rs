@@ -203,9 +203,12 @@ impl<'c> Pusher<'c> {
         let tracks: Vec<_> = batch.detections.iter().map(|(id, detection)| (id.clone(), detection.track.clone())).collect();
         let patched = self.service.patched_of(tracks).await?;
         let mut patched: HashMap<_, _> = patched.into_iter().map(|(id, track, seq)| ((id, track), seq)).collect();
+        // Of another gateway's session none is named, so none is delivered.
+        let is_foreign = |id: &SessionId| self.owned.get(id) == Some(&false);
         let pictures: Vec<_> = batch
             .detections
             .iter()
+            .filter(|(id, _)| !is_foreign(id))
             .filter_map(|(id, detection)| Some((id.clone(), detection.track.clone(), detection.picture.as_ref()?.file.clone())))
             .collect();
         let mut delivered = self.frames.deliver(pictures).await?.into_iter();
@@ -214,8 +217,8 @@ impl<'c> Pusher<'c> {
         for (session, detection) in batch.detections {
             let file = detection.picture.as_ref().map(|picture| picture.file.as_str());
             let is_undelivered = match file {
-                Some(_) => !delivered.next().unwrap_or(false),
-                None => true,
+                Some(_) if !is_foreign(&session) => !delivered.next().unwrap_or(false),
+                _ => true,
             };
             let url_frame = file.map(|file| self.frames.url(&session, &detection.track, file));
             let patched = if patched.is_empty() { None } else { patched.remove(&(session.clone(), detection.track.clone())) };

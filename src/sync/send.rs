@@ -2,12 +2,13 @@
 //! vain, and so that rows need never wait for a whole picture.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Statement};
 
+use crate::domain::frame::Jpeg;
 use crate::domain::ids::SessionId;
 use crate::service::Service;
 
@@ -27,6 +28,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(600);
 const MAX_UNREADABLE: usize = 1000;
 /// About what goes around a piece.
 const AROUND: usize = 250;
+
+/// So many pictures may lie in the database, of all gateways, until somebody writes them out; then no more are sent.
+const MAX_ARRIVED: i64 = 10_000;
+const ARRIVED: &str = "SELECT count(*) FROM (SELECT FROM session_store.frames WHERE sent = length LIMIT $1) AS arrived";
 
 const LIST: &str = "
 SELECT id, session_id, url_frame, sent, length FROM session_store.frames
@@ -109,6 +114,13 @@ impl Sender {
             self.unreadable.clear();
         }
         if self.is_stale {
+            let arrived: i64 = client.query_one(ARRIVED, &[&MAX_ARRIVED]).await?.get(0);
+            let is_full = arrived >= MAX_ARRIVED;
+            service.report_central(|central| central.frames_held_up = is_full);
+            if is_full {
+                self.wanted.clear();
+                return Ok(Some(LOOK_AGAIN));
+            }
             let rows = client.query(&self.list, &[&gateway, &LISTED, &self.unreadable]).await?;
             let wanted = |row: tokio_postgres::Row| Wanted {
                 id: row.get(0),
@@ -167,13 +179,22 @@ async fn piece(service: &Service, wanted: &Wanted) -> Result<Piece, Trouble> {
     let (frames, sent, begun) = (service.frames_folder(), wanted.sent, wanted.length);
     let read = tokio::task::spawn_blocking(move || {
         let read = || -> io::Result<Piece> {
-            let file = frames.open(&session, &file)?;
+            let mut file = frames.open(&session, &file)?;
             let length = i32::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
             if length == 0 {
                 return Ok(Piece::Gone);
             }
             if begun.is_some_and(|begun| begun != length) || sent > length {
                 return Ok(Piece::Changed);
+            }
+            if sent == 0 {
+                // The enricher would fail at one that is broken, so it need not be sent.
+                let mut whole = Vec::new();
+                file.read_to_end(&mut whole)?;
+                if let Err(invalid) = Jpeg::new("its file", whole.into()) {
+                    tracing::warn!(%session, "a frame is not sent: {invalid}");
+                    return Ok(Piece::Gone);
+                }
             }
             let left = usize::try_from(length - sent).map_err(io::Error::other)?;
             let mut bytes = vec![0; left.min(PIECE)];

@@ -179,6 +179,12 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
     home.configure(&config(&postgres.url(), TABLE));
     let daemon = Daemon::on(home);
     until("all that can be sent", Duration::from_secs(20), || (wanted(&db) == 0).then_some(()));
+    // One that was spoiled on its way.
+    db.run(
+        "WITH frame AS (INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec, sent, length)
+            VALUES ('another', 's', 'spoiled', '/frames/s/spoiled~0.jpg', now(), 0, 3, 3) RETURNING id)
+         INSERT INTO session_store.frame_pieces SELECT id, 0, 'abc' FROM frame",
+    );
     let centre = Centre::of(&postgres.url());
     let ran = centre.receive();
     assert!(ran.stderr.contains("2 pictures written, 1 damaged"), "{}", ran.stderr);
@@ -186,6 +192,25 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
     seen.sort();
     assert_eq!(seen, ["first", "well"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
+}
+
+#[test]
+fn where_nobody_writes_pictures_out_no_more_are_sent_and_that_is_told() {
+    let postgres = Postgres::start(&[]);
+    let daemon = Daemon::with(&config(&postgres.url(), TABLE));
+    let db = tables(&postgres);
+    db.run(
+        "INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec, sent, length)
+         SELECT 'another', 's', n::text, '/frames/s/' || n, now(), 0, 1, 1 FROM generate_series(1, 10000) n",
+    );
+    open(&daemon, "s");
+    ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
+    until_health(&daemon, "to be told", |sync| sync["frames_held_up"] == true && sync["lag_rows"] == 0);
+    assert!(daemon.get("/health").json()["reasons"].to_string().contains("receive-frames"));
+    assert_eq!((wanted(&db), db.count("detections")), (1, 1), "rows go on");
+    db.run("DELETE FROM session_store.frames WHERE gateway_id = 'another'");
+    until("it to be sent", Duration::from_secs(20), || (wanted(&db) == 0).then_some(()));
+    until_health(&daemon, "all well", |sync| sync["frames_held_up"] == false);
 }
 
 #[test]
