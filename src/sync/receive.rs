@@ -125,7 +125,8 @@ impl Receiver<'_> {
         loop {
             let round = self.round(&mut client).await?;
             if round.any() {
-                tracing::info!(round.written, round.damaged, round.deleted, "pictures of gateways");
+                let Received { written, damaged, deleted } = round;
+                tracing::info!(written, damaged, deleted, "pictures of gateways");
                 continue;
             }
             if let Some(trouble) = self.held.take() {
