@@ -179,15 +179,31 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
     home.configure(&config(&postgres.url(), TABLE));
     let daemon = Daemon::on(home);
     until("all that can be sent", Duration::from_secs(20), || (wanted(&db) == 0).then_some(()));
-    // One that was spoiled on its way.
-    db.run(
-        "WITH frame AS (INSERT INTO session_store.frames (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec, sent, length)
-            VALUES ('another', 's', 'spoiled', '/frames/s/spoiled~0.jpg', now(), 0, 3, 3) RETURNING id)
-         INSERT INTO session_store.frame_pieces SELECT id, 0, 'abc' FROM frame",
-    );
+    // One that was spoiled on its way, and ones that lead out of the folder.
+    let whole = jpeg(1);
+    let sent = [
+        ("s", "/frames/s/spoiled~0.jpg", &whole[..1000]),
+        ("..", "/frames/../out~0.jpg", &whole),
+        ("s", "/frames/s/../../out~0.jpg", &whole),
+    ];
+    for (session, url, bytes) in sent {
+        let hex: String = bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+            .collect();
+        db.run(&format!(
+            "WITH frame AS (INSERT INTO session_store.frames
+                (gateway_id, session_id, track_id, url_frame, capture_ts, guard_sec, sent, length)
+                VALUES ('another', '{session}', '{url}', '{url}', now(), 0, {length}, {length}) RETURNING id)
+             INSERT INTO session_store.frame_pieces SELECT id, 0, decode('{hex}', 'hex') FROM frame",
+            length = bytes.len()
+        ));
+    }
     let centre = Centre::of(&postgres.url());
     let ran = centre.receive();
-    assert!(ran.stderr.contains("2 pictures written, 1 damaged"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 pictures written, 3 damaged"), "{}", ran.stderr);
+    assert!(!centre.folder().join("../out~0.jpg").exists());
     let mut seen = enrich(&centre, &db, "azul");
     seen.sort();
     assert_eq!(seen, ["first", "well"]);
