@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 const ARRIVED: &str = "SELECT id, session_id, track_id, url_frame, length FROM session_store.frames
-WHERE sent = length ORDER BY capture_ts DESC, id LIMIT $1";
+WHERE sent = length AND id <> ALL($2) ORDER BY capture_ts DESC, id LIMIT $1";
 const PICTURE: &str =
     "SELECT coalesce(string_agg(bytes, ''::bytea ORDER BY start), '') FROM session_store.frame_pieces WHERE frame_id = $1";
 /// In the order in which a gateway takes them.
@@ -73,7 +73,7 @@ pub fn run(address: &Address, folder: &Path, once: bool) -> Result<Received, Str
         .enable_all()
         .build()
         .map_err(|error| format!("The runtime cannot be started: {error}."))?;
-    let mut receiver = Receiver { address, folder, done: Received::default(), held: None };
+    let mut receiver = Receiver { address, folder, done: Received::default(), held: Vec::new(), reason: None };
     let done = runtime.block_on(async {
         if once {
             let done = receiver.receive(true).await;
@@ -93,8 +93,9 @@ struct Receiver<'r> {
     address: &'r Address,
     folder: &'r Path,
     done: Received,
-    /// Why one of the last round's pictures could not be written out.
-    held: Option<Trouble>,
+    /// Pictures that could not be written out over this connection, and why the first could not.
+    held: Vec<i64>,
+    reason: Option<Trouble>,
 }
 
 impl Receiver<'_> {
@@ -122,6 +123,7 @@ impl Receiver<'_> {
         schema::prepare(&mut client).await?;
         let folder = self.folder.to_owned();
         on_disk(self.folder, move || sweep_received(&folder)).await?;
+        self.held.clear();
         loop {
             let round = self.round(&mut client).await?;
             if round.any() {
@@ -129,7 +131,7 @@ impl Receiver<'_> {
                 tracing::info!(written, damaged, deleted, "pictures of gateways");
                 continue;
             }
-            if let Some(trouble) = self.held.take() {
+            if let Some(trouble) = self.reason.take() {
                 return Err(trouble);
             }
             if once {
@@ -141,8 +143,7 @@ impl Receiver<'_> {
 
     async fn round(&mut self, client: &mut Client) -> Result<Received, Trouble> {
         let begun = self.done;
-        self.held = None;
-        for row in client.query(ARRIVED, &[&AT_ONCE]).await? {
+        for row in client.query(ARRIVED, &[&AT_ONCE, &self.held]).await? {
             let arrived = Arrived { id: row.get(0), session: row.get(1), track: row.get(2), url: row.get(3), length: row.get(4) };
             self.write(client, &arrived).await?;
         }
@@ -179,7 +180,8 @@ impl Receiver<'_> {
         let to = place.clone();
         if let Err(trouble) = on_disk(self.folder, move || put_received(&folder, &to.0, &to.1, &bytes)).await {
             // It may be its session's folder alone that cannot be written to.
-            self.held.get_or_insert(trouble);
+            self.held.push(arrived.id);
+            self.reason.get_or_insert(trouble);
             return Ok(());
         }
         let tx = client.transaction().await?;

@@ -29,6 +29,8 @@ const MAX_UNREADABLE: usize = 1000;
 /// About what goes around a piece.
 const AROUND: usize = 250;
 
+/// A larger one, which only an import can have brought, is checked where it arrives.
+const MAX_CHECKED: i32 = 8 << 20;
 /// So many pictures may lie in the database, of all gateways, until somebody writes them out; then no more are sent.
 const MAX_ARRIVED: i64 = 10_000;
 const ARRIVED: &str = "SELECT count(*) FROM (SELECT FROM session_store.frames WHERE sent = length LIMIT $1) AS arrived";
@@ -187,7 +189,7 @@ async fn piece(service: &Service, wanted: &Wanted) -> Result<Piece, Trouble> {
             if begun.is_some_and(|begun| begun != length) || sent > length {
                 return Ok(Piece::Changed);
             }
-            if sent == 0 {
+            if sent == 0 && length <= MAX_CHECKED {
                 // The enricher would fail at one that is broken, so it need not be sent.
                 let mut whole = Vec::new();
                 file.read_to_end(&mut whole)?;
