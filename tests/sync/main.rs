@@ -11,6 +11,7 @@ mod enricher;
 mod postgres;
 mod proxy;
 
+mod clocks;
 mod copies;
 mod gateways;
 mod import;
