@@ -171,10 +171,13 @@ async fn listen_at_socket(config: &Config) -> Result<Option<Listener>, String> {
 
 /// What runs behind the open port.
 async fn background(service: Service, spool: Spool) {
-    if let Err(error) = service.note_run().await {
-        tracing::warn!(%error, "that this process has the store could not be noted in it");
-    }
+    let note_run = async {
+        if let Err(error) = service.note_run().await {
+            tracing::warn!(%error, "that this process has the store could not be noted in it");
+        }
+    };
     tokio::join!(
+        note_run,
         service.watch_frames(),
         service.delete_beaten_frames(),
         service.keep_to_retention(),

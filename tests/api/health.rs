@@ -1,12 +1,14 @@
 //! `GET /health`, and the `health` subcommand that asks it.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::agent::{START, counts, ingest, jpeg, open};
 use crate::support::daemon::{Daemon, command, run};
 use crate::support::http::Request;
+use crate::support::until;
 
 #[test]
 fn health_is_status_timestamp_and_service() {
@@ -73,6 +75,8 @@ fn database_url_alone_does_not_degrade_and_shows_no_password() {
 fn a_session_folder_that_cannot_be_written_costs_the_picture_and_not_the_detection() {
     let daemon = Daemon::start();
     open(&daemon, "s");
+    // It is made behind the open port.
+    until("the frames folder", Duration::from_secs(10), || daemon.frames_dir().is_dir().then_some(()));
     let blocked = daemon.frames_dir().join("s");
     drop(fs::remove_dir_all(&blocked));
     fs::write(&blocked, "no folder").unwrap();
