@@ -31,7 +31,7 @@ fn without_descriptors_detections_are_kept_and_with_them_all_goes_on() {
     assert_eq!((&answer["updated"], &answer["frameSaved"]), (&1.into(), &false.into()));
     limit(&daemon, 4096);
     until("pictures are stored again", Duration::from_secs(10), || {
-        let conf = detection(&daemon, "s", "1")["conf"].as_f64().unwrap() + 0.001;
+        let conf = detection(&daemon, "s", "1")["conf"].as_f64().unwrap() + 0.00001;
         (send(&mut client, conf)["frameSaved"] == true).then_some(())
     });
     assert_eq!(picture(&daemon, &detection(&daemon, "s", "1")).is(200).body, jpeg(2));
