@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -91,13 +91,15 @@ impl Journal {
     pub fn read(&mut self, applied: u64) -> Result<Unapplied, StoreError> {
         let mut unapplied = Unapplied::default();
         self.number = applied;
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
+        let unusable =
+            |error: io::Error| StoreError::Refused(format!("The journal {} cannot be read: {error}.", self.path.display()));
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(unapplied),
-            Err(error) => {
-                return Err(StoreError::Refused(format!("The journal {} cannot be read: {error}.", self.path.display())));
-            }
+            Err(error) => return Err(unusable(error)),
         };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unusable)?;
         let mut records = (0..bytes.len()).step_by(PAGE).filter_map(|at| Some((at, self.record_at(&bytes, at)?.0)));
         self.position = records.find(|(_, number)| *number == applied + 1).map_or(0, |(at, _)| at);
         self.keys = 0;
@@ -111,6 +113,13 @@ impl Journal {
             }
             self.number = number;
             self.position += pages(body.len()) * PAGE;
+        }
+        if self.number > applied {
+            // Who wrote the last of them may have been killed before its sync. A record that a power cut can take back must not be built
+            // upon: the one behind it could stay.
+            file.sync_data().map_err(|error| {
+                StoreError::Refused(format!("What the journal {} holds cannot be made durable: {error}.", self.path.display()))
+            })?;
         }
         let rest = (self.position..bytes.len()).step_by(PAGE).filter_map(|at| Some((at, self.record_at(&bytes, at)?.0)));
         let later: Vec<_> = rest.filter(|(_, number)| *number > self.number).collect();

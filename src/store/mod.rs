@@ -169,6 +169,8 @@ impl Store {
             let database = handle.get()?;
             let (mut identity, format) = schema::prepare(&database, clock.now())?;
             let (mut journal, unapplied) = Journal::open(&options.path, &identity.uuid, schema::journal_applied(&database)?)?;
+            // Who made the two files may have been killed before their names were durable.
+            database::sync_parent(&options.path)?;
             if unapplied.is_gap {
                 tracing::warn!(
                     "the database is older than its journal, as if an older copy had been put back: what the journal holds does not fit it \

@@ -53,6 +53,12 @@ pub fn around_every_sync_after(place: Place, log: &Log, seed: u64) -> Vec<Cut> {
     around_every_sync(log, seed).into_iter().filter(|cut| cut.at > place).collect()
 }
 
+/// Before the end of every sync after `place`, with what was begun last alone: it must not stand on what a kill left unsynced.
+pub fn with_the_newest_alone_after(place: Place, log: &Log) -> Vec<Cut> {
+    let syncs = log.steps.iter().filter(|step| matches!(step.op, Op::Sync { .. }) && step.ended != NEVER && step.ended > place);
+    syncs.map(|step| Cut { at: step.ended, rest: Rest::Newest }).collect()
+}
+
 /// At so many moments by chance, most with a part of the rest.
 pub fn at_random(log: &Log, count: usize, seed: u64) -> Vec<Cut> {
     let mut random = Random(seed);

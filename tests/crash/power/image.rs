@@ -23,6 +23,8 @@ pub enum Rest {
     None,
     /// The names, and nothing of the files: folders often reach the disk first.
     Names,
+    /// All names, and of each file its newest write alone: what was written before it and not synced is lost.
+    Newest,
     /// A part by chance, in any order, pages torn between sectors.
     Some(u64),
 }
@@ -90,6 +92,7 @@ impl Image {
             match rest {
                 Rest::All => open.iter().for_each(|step| apply(&mut content, step)),
                 Rest::None | Rest::Names => {}
+                Rest::Newest => open.last().into_iter().for_each(|step| apply(&mut content, step)),
                 Rest::Some(_) => apply_some(&mut content, open, &mut random),
             }
             contents.insert(*node, content);
@@ -178,7 +181,7 @@ fn names(
     let mut chosen: BTreeMap<(Node, String), usize> = BTreeMap::new();
     for (place, (past, durable)) in &pasts {
         let at = match rest {
-            Rest::All | Rest::Names => past.len() - 1,
+            Rest::All | Rest::Names | Rest::Newest => past.len() - 1,
             Rest::None => *durable,
             Rest::Some(_) => durable + random.index(past.len() - durable),
         };
