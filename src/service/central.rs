@@ -116,8 +116,7 @@ impl Service {
         if runs.vouch_for(&name, run.begun_at) {
             return Ok((name, runs));
         }
-        self.write(move |tx| tx.note_run(&run)).await?;
-        Ok((name, self.read(|snapshot| Ok(snapshot.runs()?)).await?))
+        Ok((name, self.write(move |tx| tx.note_run(&run)).await?))
     }
 
     /// The feed's newest number.

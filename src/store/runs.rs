@@ -63,14 +63,14 @@ impl Runs {
 }
 
 impl Transaction<'_> {
-    /// Notes that `run` goes on with the store.
-    pub fn note_run(&mut self, run: &Run) -> Result<(), StoreError> {
+    /// Notes that `run` goes on with the store; says which runs are noted now.
+    pub fn note_run(&mut self, run: &Run) -> Result<Runs, StoreError> {
         let mut runs = self.meta.get(KEY_RUNS)?.map(|text| Runs::read(text.value())).unwrap_or_default();
         if runs.add(run) {
             self.changed = true;
             self.meta.insert(KEY_RUNS, runs.text().as_str())?;
         }
-        Ok(())
+        Ok(runs)
     }
 }
 

@@ -10,10 +10,10 @@ use super::trouble::Trouble;
 const SHOWN: i64 = 20;
 
 /// What is noted of a gateway's sessions, and by what.
-const NOTED: [(&str, [&str; 3]); 3] = [
-    ("guards", ["session_id", "track_id", "track_id"]),
-    ("frames", ["session_id", "track_id", "url_frame"]),
-    ("beaten_frames", ["url_frame"; 3]),
+const NOTED: [(&str, &[&str]); 3] = [
+    ("guards", &["session_id", "track_id"]),
+    ("frames", &["session_id", "track_id", "url_frame"]),
+    ("beaten_frames", &["url_frame"]),
 ];
 const REBUILD: &str = "UPDATE session_store.gateways SET place = -1, first_place = 0, swept_at = NULL WHERE gateway_id = $1";
 
@@ -24,9 +24,9 @@ pub struct Standing {
     pub place: Option<u64>,
     /// Its sessions there.
     pub sessions: u64,
-    /// Pictures that were asked for and are not yet sent, or sent and not yet written out by `receive-frames`.
+    /// Pictures that were asked for and are not yet sent.
     pub frames_wanted: u64,
-    /// See there.
+    /// Pictures that were sent and are not yet written out by `receive-frames`.
     pub frames_sent: u64,
     /// Rows set aside.
     pub set_aside: u64,
@@ -113,7 +113,7 @@ pub fn take_over(address: &Address, gateway: &str, from: &str) -> Result<u64, St
         let taken =
             tx.execute("UPDATE session_store.owners SET gateway_id = $1 WHERE gateway_id = $2", &[&gateway, &from]).await?;
         for (table, key) in NOTED {
-            let columns = |of: &str| key.map(|column| format!("{of}.{column}")).join(", ");
+            let columns = |of: &str| key.iter().map(|column| format!("{of}.{column}")).collect::<Vec<_>>().join(", ");
             // Where both have noted the same, one note is enough.
             let twice = format!(
                 "DELETE FROM session_store.{table} t USING session_store.{table} m WHERE t.gateway_id = $2 AND m.gateway_id = $1 \

@@ -80,7 +80,7 @@ impl Backlog {
                 None => page(service.clone(), since).await?,
             };
             let next = next.min(self.end);
-            let (end, taken) = (self.end, if self.classes.is_empty() { 0 } else { self.first });
+            let (end, taken) = (self.end, self.first);
             if is_first_pass {
                 changes.retain(|(seq, change)| *seq <= end && goes_first(change, &self.classes));
                 self.first = next;

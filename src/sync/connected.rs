@@ -20,7 +20,7 @@ use super::worker::Worker;
 /// Rows that are to be tried again are looked for so often.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// About what that costs.
-const RETRY_BYTES: u32 = 1000;
+const RETRY_BYTES: usize = 1000;
 /// Live changes further behind than this are part of the backlog.
 const LIVE_BEHIND: u64 = 10_000;
 /// Copies of frames deleted at once.
@@ -180,8 +180,7 @@ impl<'c> Connected<'c> {
         if self.retry > Instant::now() {
             return Ok(());
         }
-        worker.limit.use_bytes(RETRY_BYTES as usize);
-        let wait = RETRY_EVERY.max(worker.limit.between_questions(RETRY_BYTES));
+        let wait = RETRY_EVERY.max(worker.limit.ask(RETRY_BYTES));
         self.retry = Instant::now().checked_add(wait).unwrap_or(self.retry);
         self.pusher.place.check(self.pusher.client).await?;
         let keys = set_aside::to_retry(self.pusher.client, &self.gateway, 1000).await?;

@@ -86,9 +86,13 @@ impl Limit {
         self.frames.take(bytes, Instant::now());
     }
 
-    /// How long to wait between questions that cost `bytes` each: they come all day, also when there is nothing to send.
-    pub fn between_questions(&self, bytes: u32) -> Duration {
-        self.all.time_for(f64::from(bytes) * ASKING_SHARE)
+    /// Counts a question that costs `bytes`, and says how long to wait for the next of its kind: they come all day, also when there is
+    /// nothing to send.
+    pub fn ask(&mut self, bytes: usize) -> Duration {
+        self.use_bytes(bytes);
+        #[expect(clippy::cast_precision_loss, reason = "a question")]
+        let bytes = bytes as f64;
+        self.all.time_for(bytes * ASKING_SHARE)
     }
 
     /// How long to wait before the link may be used again; none where it may now.
@@ -136,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_kind_of_question_takes_a_tenth_of_the_link() {
-        let limit = Limit::new(None, 3_600_000, 0);
-        assert_eq!(limit.between_questions(3000), Duration::from_secs(30));
-        assert_eq!(Limit::new(None, 0, 1).between_questions(3000), Duration::ZERO);
+        let mut limit = Limit::new(None, 3_600_000, 0);
+        assert_eq!(limit.ask(3000), Duration::from_secs(30));
+        assert_eq!(Limit::new(None, 0, 1).ask(3000), Duration::ZERO);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const FORGET_PUSHES: &str = "DELETE FROM session_store.pushes WHERE gateway_id =
 /// Where no index leads by `updated_at`, a pull reads the whole table: it may take one twentieth of the time.
 const SHARE: u32 = 20;
 /// About what a pull costs that finds nothing, with what TCP and TLS put around it.
-const ASKING_BYTES: u32 = 3000;
+const ASKING_BYTES: usize = 3000;
 
 const COLUMNS: &str = "d.session_id, d.track_id, d.url_frame, d.attributes::text, d.enriched, d.updated_at";
 /// Neither what this gateway wrote itself, nor what may be of a picture before.
@@ -88,8 +88,7 @@ impl Puller {
         limit: &mut Limit,
     ) -> Result<(), Trouble> {
         let begun = Instant::now();
-        limit.use_bytes(ASKING_BYTES as usize);
-        let between = limit.between_questions(ASKING_BYTES);
+        let between = limit.ask(ASKING_BYTES);
         self.end_guards(client, gateway, frames).await?;
         let mut taking = Taking { service, frames, limit };
         let marks = client

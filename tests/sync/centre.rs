@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
+use crate::postgres::{Db, enrich_after};
+use crate::support::agent::jpeg;
 use crate::support::daemon::{Home, Ran, binary};
 
 pub struct Centre {
@@ -36,6 +38,18 @@ impl Centre {
     /// `receive-frames --once` into any folder.
     pub fn receive_into(&self, folder: &str) -> Ran {
         self.home.run(&["receive-frames", "--once", folder], b"")
+    }
+
+    /// What the enricher does: opens the picture of what is not enriched, draws into it, and writes what it saw. One that it
+    /// cannot open would be marked as failed for good.
+    #[track_caller]
+    pub fn enrich(&self, db: &Db, colour: &str) -> Vec<String> {
+        enrich_after(db, 1000, colour, |url| {
+            let file = self.file(url);
+            let is_whole = |bytes: Vec<u8>| bytes.starts_with(&[0xff, 0xd8]) && bytes.ends_with(&[0xff, 0xd9]);
+            assert!(std::fs::read(&file).is_ok_and(is_whole), "the enricher cannot open {}", file.display());
+            std::fs::write(&file, jpeg(3)).expect("it draws its box");
+        })
     }
 
     /// `receive-frames`, until it is killed.

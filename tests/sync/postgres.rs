@@ -301,14 +301,21 @@ impl Db {
 
 /// What the enricher does, with its own words: it takes what is not enriched and writes a colour.
 pub fn enrich(db: &Db, limit: usize, color: &str) -> usize {
-    let found =
-        db.rows(&format!("SELECT session_id, track_id FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT {limit}"));
+    enrich_after(db, limit, color, |_| ()).len()
+}
+
+/// The same; looks at each one's `url_frame` first. Says which tracks it were.
+#[track_caller]
+pub fn enrich_after(db: &Db, limit: usize, color: &str, mut look: impl FnMut(&str)) -> Vec<String> {
+    let asked = "SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE ORDER BY created_at LIMIT";
+    let found = db.rows(&format!("{asked} {limit}"));
     for row in &found {
-        let (session, track) = (row[0].clone().unwrap_or_default(), row[1].clone().unwrap_or_default());
+        let [session, track, url] = [0, 1, 2].map(|at| row[at].clone().unwrap_or_default());
+        look(&url);
         db.run(&format!(
             "UPDATE detections SET attributes = '{{\"color\":{{\"name\":\"{color}\",\"confidence\":0.90}}}}', enriched = TRUE, \
              updated_at = '2001-01-01' WHERE session_id = '{session}' AND track_id = '{track}'"
         ));
     }
-    found.len()
+    found.into_iter().map(|mut row| row[1].take().unwrap_or_default()).collect()
 }

@@ -1,6 +1,5 @@
 //! `frames = "table"`: pictures reach an enricher that shares no storage with the gateway, over the same connection as the rows.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,32 +18,16 @@ use crate::support::until;
 
 const TABLE: &str = "frames = \"table\"\n";
 
-/// What the enricher does: opens the picture of what is not enriched, draws into it, and writes what it saw. One that it
-/// cannot open would be marked as failed for good.
-#[track_caller]
-fn enrich(centre: &Centre, db: &Db, colour: &str) -> Vec<String> {
-    let found = db.rows("SELECT session_id, track_id, url_frame FROM detections WHERE enriched = FALSE ORDER BY created_at");
-    for row in &found {
-        let [session, track, url] = [0, 1, 2].map(|at| row[at].clone().unwrap_or_default());
-        let file = centre.file(&url);
-        assert!(is_whole(&file), "the enricher cannot open {}", file.display());
-        std::fs::write(&file, jpeg(3)).expect("it draws its box");
-        db.run(&format!(
-            "UPDATE detections SET attributes = '{{\"color\":{{\"name\":\"{colour}\"}}}}', enriched = TRUE, updated_at = now() \
-             WHERE session_id = '{session}' AND track_id = '{track}'"
-        ));
-    }
-    found.into_iter().map(|row| row[1].clone().unwrap_or_default()).collect()
-}
-
-fn is_whole(file: &Path) -> bool {
-    std::fs::read(file).is_ok_and(|bytes| bytes.starts_with(&[0xff, 0xd8]) && bytes.ends_with(&[0xff, 0xd9]))
-}
-
 fn central_url(db: &Db, track: &str) -> String {
     db.one(&format!("SELECT url_frame FROM detections WHERE track_id = '{track}'"))
 }
 
+/// Pictures that wait for `receive-frames`.
+fn sent(db: &Db) -> u64 {
+    db.count("session_store.frames WHERE sent = length")
+}
+
+/// Pictures that are not sent yet.
 fn wanted(db: &Db) -> u64 {
     db.count("session_store.frames WHERE sent IS DISTINCT FROM length")
 }
@@ -59,15 +42,13 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     ingest(&daemon, "s", &[("1", "cup", 0.5), ("2", "cup", 0.5)], &at(0, 1), Some(&picture)).is(200);
     let db = tables(&postgres);
     become_equal(&daemon, &db, Duration::from_secs(20));
-    until("both to be sent", Duration::from_secs(20), || {
-        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
-    });
-    assert_eq!(enrich(&centre, &db, "never"), Vec::<String>::new(), "nothing is there yet");
+    until("both to be sent", Duration::from_secs(20), || (sent(&db) == 2).then_some(()));
+    assert_eq!(centre.enrich(&db, "never"), Vec::<String>::new(), "nothing is there yet");
     let ran = centre.receive();
     assert!(ran.stderr.contains("2 pictures written"), "{}", ran.stderr);
     assert_eq!(std::fs::read(centre.file(&central_url(&db, "1"))).expect("there"), picture);
     assert_eq!((db.count("session_store.frames"), db.count("session_store.frame_pieces")), (0, 0), "nothing is left behind");
-    assert_eq!(enrich(&centre, &db, "azul").len(), 2);
+    assert_eq!(centre.enrich(&db, "azul").len(), 2);
     until("the colours", Duration::from_secs(10), || (detection(&daemon, "s", "2")["enriched"] == true).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(10));
 
@@ -85,9 +66,9 @@ fn a_picture_arrives_before_there_is_something_to_look_at_and_a_better_one_is_lo
     assert_eq!((here["enriched"].as_bool(), here["attributes"]["color"]["name"].as_str()), (Some(false), Some("azul")));
     assert!(centre.receive().stderr.contains("1 pictures written, 0 damaged, 1 deleted"));
     assert!(!centre.file(&old).exists(), "the beaten one is deleted");
-    assert_eq!(enrich(&centre, &db, "gris"), ["1"]);
+    assert_eq!(centre.enrich(&db, "gris"), ["1"]);
     until("a last look, as the first may have been at the picture before", Duration::from_secs(10), || {
-        (enrich(&centre, &db, "rojo") == ["1"]).then_some(())
+        (centre.enrich(&db, "rojo") == ["1"]).then_some(())
     });
     until("its colour", Duration::from_secs(10), || {
         (detection(&daemon, "s", "1")["attributes"]["color"]["name"] == "rojo").then_some(())
@@ -118,7 +99,7 @@ fn cut_off_and_killed_on_both_sides_every_picture_arrives_whole() {
     let db = tables(&postgres);
     let mut seen = Vec::new();
     until("all to be looked at", Duration::from_secs(60), || {
-        seen.extend(enrich(&centre, &db, "verde"));
+        seen.extend(centre.enrich(&db, "verde"));
         (seen.len() >= 30).then_some(())
     });
     seen.sort();
@@ -204,7 +185,7 @@ fn what_is_gone_or_is_no_picture_is_given_up_and_holds_up_no_other() {
     let ran = centre.receive();
     assert!(ran.stderr.contains("2 pictures written, 3 damaged"), "{}", ran.stderr);
     assert!(!centre.folder().join("../out~0.jpg").exists());
-    let mut seen = enrich(&centre, &db, "azul");
+    let mut seen = centre.enrich(&db, "azul");
     seen.sort();
     assert_eq!(seen, ["first", "well"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
@@ -238,9 +219,7 @@ fn with_its_session_a_picture_goes_too() {
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     ingest(&daemon, "s", &[("2", "cup", 0.5)], &at(0, 2), Some(&jpeg(2))).is(200);
     let db = tables(&postgres);
-    until("both to be sent", Duration::from_secs(20), || {
-        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
-    });
+    until("both to be sent", Duration::from_secs(20), || (sent(&db) == 2).then_some(()));
     assert!(centre.receive().stderr.contains("2 pictures written"));
     let file = centre.file(&central_url(&db, "1"));
     assert!(file.is_file());
@@ -267,7 +246,7 @@ fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_th
     let db = tables(&postgres);
     until("both to be seen", Duration::from_secs(20), || {
         centre.receive();
-        enrich(&centre, &db, "azul");
+        centre.enrich(&db, "azul");
         (db.count("detections WHERE attributes IS NOT NULL") == 2).then_some(())
     });
     become_equal(&daemon, &db, Duration::from_secs(10));
@@ -277,7 +256,7 @@ fn pictures_that_were_on_their_way_when_the_way_was_changed_are_looked_at_all_th
     let shared = format!("frames = \"shared\"\nshared_path = \"{}\"\nenrich_guard_sec = 0", centre.folder().display());
     home.configure(&config(&postgres.url(), &shared));
     let daemon = Daemon::on(home);
-    until("it to be seen", Duration::from_secs(20), || (enrich(&centre, &db, "rojo") == ["1"]).then_some(()));
+    until("it to be seen", Duration::from_secs(20), || (centre.enrich(&db, "rojo") == ["1"]).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(20));
     assert_eq!(detection(&daemon, "s", "1")["attributes"]["color"]["name"], "rojo");
     assert_eq!(db.count("session_store.frames") + db.count("session_store.guards"), 0);
@@ -291,9 +270,7 @@ fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is
     open(&daemon, "s");
     ingest(&daemon, "s", &[("first", "cup", 0.5)], &at(0, 9), Some(&jpeg(1))).is(200);
     let db = tables(&postgres);
-    until("the first to be sent", Duration::from_secs(20), || {
-        (db.count("session_store.frames WHERE sent = length") == 1).then_some(())
-    });
+    until("the first to be sent", Duration::from_secs(20), || (sent(&db) == 1).then_some(()));
     // The link is used up.
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     until("the second to be wanted", Duration::from_secs(20), || (wanted(&db) == 1).then_some(()));
@@ -308,7 +285,7 @@ fn what_the_gateways_own_enricher_has_seen_is_not_sent_nor_looked_at_where_it_is
     });
     until("no guard", Duration::from_secs(10), || (db.count("session_store.guards") == 0).then_some(()));
     centre.receive();
-    assert_eq!(enrich(&centre, &db, "azul"), ["first"]);
+    assert_eq!(centre.enrich(&db, "azul"), ["first"]);
     become_equal(&daemon, &db, Duration::from_secs(10));
 }
 
@@ -321,7 +298,7 @@ fn a_picture_that_is_written_out_while_a_better_ones_row_comes_gives_that_one_no
     open(&daemon, "s");
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     let db = tables(&postgres);
-    until("it to be sent", Duration::from_secs(20), || (db.count("session_store.frames WHERE sent = length") == 1).then_some(()));
+    until("it to be sent", Duration::from_secs(20), || (sent(&db) == 1).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(10));
     let old = central_url(&db, "1");
     // What receive-frames does, just before its commit.
@@ -346,7 +323,7 @@ fn a_gateway_that_was_restored_says_nothing_of_a_better_picture_that_it_does_not
     open(&daemon, "s");
     ingest(&daemon, "s", &[("1", "cup", 0.5)], &at(0, 1), Some(&jpeg(1))).is(200);
     let db = tables(&postgres);
-    until("it to be sent", Duration::from_secs(20), || (db.count("session_store.frames WHERE sent = length") == 1).then_some(()));
+    until("it to be sent", Duration::from_secs(20), || (sent(&db) == 1).then_some(()));
     become_equal(&daemon, &db, Duration::from_secs(10));
     // As if it had forgotten a better one.
     db.run(
@@ -359,7 +336,7 @@ fn a_gateway_that_was_restored_says_nothing_of_a_better_picture_that_it_does_not
         (db.count("session_store.gateways WHERE place > 0") == 1).then_some(())
     });
     assert!(centre.receive().stderr.contains("1 pictures written"));
-    assert_eq!(enrich(&centre, &db, "azul"), ["1"]);
+    assert_eq!(centre.enrich(&db, "azul"), ["1"]);
     // And another that never got there.
     let home = daemon.stop();
     db.run(
@@ -369,7 +346,7 @@ fn a_gateway_that_was_restored_says_nothing_of_a_better_picture_that_it_does_not
     home.configure(&config(&postgres.url(), &format!("frames = \"shared\"\nshared_path = \"{}\"", centre.folder().display())));
     let daemon = Daemon::on(home);
     until_health(&daemon, "all to be compared", |sync| sync["lag_rows"] == 0);
-    assert_eq!(enrich(&centre, &db, "never"), Vec::<String>::new());
+    assert_eq!(centre.enrich(&db, "never"), Vec::<String>::new());
 }
 
 #[test]
@@ -382,16 +359,14 @@ fn a_sessions_folder_that_cannot_be_written_to_holds_up_no_other() {
         ingest(&daemon, id, &[(id, "cup", 0.5)], &at(0, second), Some(&jpeg(1))).is(200);
     }
     let db = tables(&postgres);
-    until("both to be sent", Duration::from_secs(20), || {
-        (db.count("session_store.frames WHERE sent = length") == 2).then_some(())
-    });
+    until("both to be sent", Duration::from_secs(20), || (sent(&db) == 2).then_some(()));
     std::fs::write(centre.folder().join("blocked"), b"").expect("written");
     let ran = centre.receive();
     assert!(ran.code == Some(1) && ran.stderr.contains("blocked is a link or a file"), "{}", ran.stderr);
-    assert_eq!(enrich(&centre, &db, "azul"), ["well"]);
+    assert_eq!(centre.enrich(&db, "azul"), ["well"]);
     std::fs::remove_file(centre.folder().join("blocked")).expect("removed");
     assert!(centre.receive().stderr.contains("1 pictures written"));
-    assert_eq!(enrich(&centre, &db, "azul"), ["blocked"]);
+    assert_eq!(centre.enrich(&db, "azul"), ["blocked"]);
 }
 
 #[test]
